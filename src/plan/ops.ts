@@ -86,6 +86,7 @@ export const OPS = {
   copy_tree: row(19, { from: 'fd', to: 'fd' }),
   create_file: row(20, { dir: 'fd', path: 'path', mode: 'octal', data: 'bytes' }),
   read: row(21, { dir: 'fd', path: 'path', limit: 'int' }),
+  open_child: row(22, { name: 'path', flags: 'openFlags', out: 'out' }),
 
   // Mounts.
   open_tree: row(30, { dir: 'fd', path: 'path', flags: 'openTreeFlags', out: 'out' }),
@@ -116,6 +117,8 @@ export const OPS = {
   fchdir: row(39, { fd: 'fd' }),
   chdir: row(40, { path: 'path' }),
   check_cwd: row(41, {}),
+  mask: row(42, { root: 'fd', path: 'path', directory: 'fd', file: 'fd' }),
+  readonly_path: row(43, { root: 'fd', path: 'path' }),
 
   // Namespaces, processes, and the two sides talking to each other.
   clone: row(50, { flags: 'cloneFlags', cgroup: 'fd', joins: 'joins', pidfd: 'out' }),
@@ -127,14 +130,7 @@ export const OPS = {
   send_fd: row(56, { fd: 'fd' }),
   recv_fd: row(57, { out: 'out' }),
   ask: row(58, { tag: 'int' }),
-  hook: row(59, {
-    path: 'path',
-    args: 'texts',
-    env: 'texts',
-    timeoutMs: 'int',
-    statePrefix: 'text',
-    stateSuffix: 'text',
-  }),
+  hook: row(59, { path: 'path', args: 'texts', env: 'texts', timeoutMs: 'int', state: 'text' }),
   wait_start: row(60, { listener: 'fd' }),
   listen: row(61, { dir: 'fd', name: 'path', mode: 'octal', out: 'out' }),
   pidfd_open: row(62, { who: 'pid', out: 'out' }),
@@ -181,10 +177,12 @@ export const OPS = {
   cloexec_from: row(92, { first: 'int' }),
   access_exec: row(93, { paths: 'texts' }),
   execve: row(94, { paths: 'texts', argv: 'texts', env: 'texts' }),
-  send_fd_to: row(95, { socket: 'path', fd: 'fd', prefix: 'text', suffix: 'text' }),
+  send_fd_to: row(95, { socket: 'path', fd: 'fd', data: 'text' }),
   netlink: row(96, { protocol: 'int', messages: 'bytes', patches: 'bytes' }),
   bpf_device: row(97, { program: 'bpf', cgroup: 'fd', replace: 'int' }),
   sigreset: row(98, {}),
+  nsinfo: row(100, { path: 'path' }),
+  home: row(99, { root: 'fd', path: 'path', uid: 'int' }),
 } as const
 
 export type OpName = keyof typeof OPS

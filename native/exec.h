@@ -1,0 +1,98 @@
+/* What runs a plan: the state of one berth-init process, and what the operations share. */
+#ifndef BERTH_EXEC_H
+#define BERTH_EXEC_H
+
+#include "plan.h"
+
+#include <sys/types.h>
+
+/* The plan has failed and its failure record is already known: the child's, forwarded. Never tolerated. */
+#define OUTCOME_KNOWN (-4095)
+
+/* Launcher, child or helper; each process has its own copy. */
+struct context {
+    struct plan plan;
+    enum stage stage;
+    uint32_t step;
+    int slots[PLAN_MAX_SLOTS];
+    uint32_t slot_count;
+    int proc;            /* O_PATH of the host's /proc: a container's own /proc can't be trusted */
+    int pair;            /* the socket to the other side; -1: there is none (any more) */
+    int report;          /* where records go: fd 1, the pair, or the connection of wait_start */
+    pid_t child;         /* in the launcher: the child, not reaped yet; else 0 */
+    bool is_child, is_helper, is_done;
+    mode_t umask;        /* what an executed program gets; berth-init itself has 0, so that modes are exact */
+    char *scratch;       /* SCRATCH_BYTES for one operation at a time */
+    uint32_t message_bytes;
+    char message[RECORD_MAX_MESSAGE];
+    struct record failure;  /* what FAIL will say, with its payload */
+    int32_t failure_errno;
+    uint32_t failure_message_bytes;
+    char failure_message[RECORD_MAX_MESSAGE];
+};
+
+#define SCRATCH_BYTES 65536
+
+/* exec.c. An operation gives 0 or -errno; what else it has to say goes to the message. */
+int run_stage(struct context *ctx, enum stage stage);
+void run_undo(struct context *ctx);
+int slot_fd(const struct context *ctx, uint32_t slot);
+int keep_fd(struct context *ctx, const union arg *out, int fd);  /* takes fd over; passes a -errno through */
+
+/* record.c: records, and texts of a bounded size without stdio. */
+int send_record(struct context *ctx, enum record_kind kind, const void *payload, size_t bytes);
+int send_errno_record(struct context *ctx, enum record_kind kind, int error);
+void say(struct context *ctx, const char *text);
+void say_bytes(struct context *ctx, const char *bytes, size_t length);
+void say_number(struct context *ctx, int64_t number);
+void say_wait_status(struct context *ctx, int status);
+char *put_text(char *at, const char *end, const char *text);
+char *put_number(char *at, const char *end, int64_t number);
+
+/* pair.c: the two sides talking. */
+int pair_receive(struct context *ctx, enum record_kind kind, int64_t tag, int *fd);
+int pair_wait_exec(struct context *ctx);
+bool pair_take_failure(struct context *ctx);
+void child_run(struct context *ctx) __attribute__((noreturn));
+void child_before_post(struct context *ctx);
+int child_before_exec(struct context *ctx);
+int launcher_done(struct context *ctx);
+void child_reap(struct context *ctx, int signal, int *status);
+pid_t container_pid(const struct context *ctx);
+
+/* tree.c: what is created below a root that a container may control. */
+int kernel_openat2(int dir, const char *path, uint64_t flags, uint64_t mode, uint64_t resolve);
+int tree_open(int root, const char *path, int flags);
+int tree_mkdirs(int root, const char *path, mode_t mode);
+int tree_parent(int root, const char *path, const char **name);
+int tree_mkfile(int root, const char *path, mode_t mode);
+
+/* protect.c */
+void protect_self(char **argv, char **envp, bool reexecute);
+
+/* Results of calls, restarts after a signal, and fds that close with their scope. */
+int result(long returned);
+int in_directory(int directory, int (*call)(const void *), const void *argument);
+char *put_fd_path(char *at, const char *end, int fd);
+int write_all(int fd, const char *bytes, size_t length);
+int read_some(int fd, char *bytes, size_t length);
+int kernel_pidfd_open(pid_t pid);
+void reset_signals(void);
+
+#define RETRY(call) \
+    ({ long retry_; do retry_ = (call); while (retry_ < 0 && errno == EINTR); retry_; })
+
+void close_scoped(int *fd);
+#define SCOPED __attribute__((cleanup(close_scoped)))
+
+/* A directory argument: none means the process's own view. */
+static inline int dir_fd(const union arg *arg)
+{
+    return arg->fd < 0 ? -100 /* AT_FDCWD */ : arg->fd;
+}
+
+#define OP(number, name, signature) int op_##name(struct context *ctx, const union arg *args);
+#include "ops.def"
+#undef OP
+
+#endif

@@ -1,0 +1,238 @@
+/* Steps on mounts, the new calls (mount fds) and the old one. The libc's <sys/mount.h> and the kernel's header do
+ * not go together in every release, so the calls are made by number and the constants are here. */
+#include "exec.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#define FSCONFIG_SET_FLAG 0u
+#define FSCONFIG_SET_STRING 1u
+#define FSCONFIG_CMD_CREATE 6u
+#define FSOPEN_CLOEXEC 1u
+#define FSMOUNT_CLOEXEC 1u
+#define OPEN_TREE_CLOEXEC O_CLOEXEC
+#define MOVE_MOUNT_F_EMPTY_PATH 0x04u
+#define MOVE_MOUNT_T_EMPTY_PATH 0x40u
+#define FSCONFIG_STRING_MAX 256
+
+struct mount_attr_v0 {
+    uint64_t set, clear, propagation, userns;
+};
+
+int op_open_tree(struct context *ctx, const union arg *args)
+{
+    unsigned flags = (unsigned)args[2].i | OPEN_TREE_CLOEXEC;
+    return keep_fd(ctx, &args[3], result(syscall(SYS_open_tree, dir_fd(&args[0]), args[1].bytes, flags)));
+}
+
+int op_mount_setattr(struct context *ctx, const union arg *args)
+{
+    (void)ctx;
+    struct mount_attr_v0 attr = { (uint64_t)args[3].i, (uint64_t)args[4].i, (uint64_t)args[5].i,
+                                  args[6].fd < 0 ? 0 : (uint64_t)args[6].fd };
+    unsigned flags = (unsigned)args[2].i;
+    return result(syscall(SYS_mount_setattr, dir_fd(&args[0]), args[1].bytes, flags, &attr, sizeof attr));
+}
+
+int op_move_mount(struct context *ctx, const union arg *args)
+{
+    (void)ctx;
+    unsigned flags = (unsigned)args[3].i | MOVE_MOUNT_F_EMPTY_PATH;
+    if (args[2].length == 0)
+        flags |= MOVE_MOUNT_T_EMPTY_PATH;
+    return result(syscall(SYS_move_mount, args[0].fd, "", dir_fd(&args[1]), args[2].bytes, flags));
+}
+
+/* What the kernel wrote to the filesystem context's log, one line a read: `e text`, `w text` or `i text`. */
+static void say_fs_log(struct context *ctx, int fs)
+{
+    char line[256];
+    for (;;) {
+        ssize_t got = read(fs, line, sizeof line);
+        if (got <= 0)
+            return;
+        while (got > 0 && line[got - 1] == '\n')
+            got--;
+        size_t skip = got > 2 && line[1] == ' ' ? 2 : 0;
+        if (ctx->message_bytes)
+            say(ctx, "; ");
+        say_bytes(ctx, line + skip, (size_t)got - skip);
+    }
+}
+
+static int fs_string(int fs, const char *key, const char *value)
+{
+    return result(syscall(SYS_fsconfig, fs, FSCONFIG_SET_STRING, key, value, 0));
+}
+
+/* `key=value` is a string, `key` alone a flag. */
+static int fs_option(int fs, const char *option)
+{
+    char key[FSCONFIG_STRING_MAX];
+    size_t bytes = strcspn(option, "=");
+    if (bytes >= sizeof key)
+        return -EINVAL;
+    memcpy(key, option, bytes);
+    key[bytes] = 0;
+    if (option[bytes] == '=')
+        return fs_string(fs, key, option + bytes + 1);
+    return result(syscall(SYS_fsconfig, fs, FSCONFIG_SET_FLAG, key, NULL, 0));
+}
+
+/* Options, creation, mount. On failure the log becomes the message. */
+static int fs_finish(struct context *ctx, int fs, const union arg *options, const union arg *attrs,
+                     const union arg *out)
+{
+    int error = 0;
+    for (uint32_t i = 0; error >= 0 && i < options->count; i++)
+        error = fs_option(fs, options->list[i]);
+    if (error >= 0)
+        error = result(syscall(SYS_fsconfig, fs, FSCONFIG_CMD_CREATE, NULL, NULL, 0));
+    if (error >= 0)
+        error = result(syscall(SYS_fsmount, fs, FSMOUNT_CLOEXEC, (unsigned)attrs->i));
+    if (error < 0)
+        say_fs_log(ctx, fs);
+    return keep_fd(ctx, out, error);
+}
+
+int op_mount_fs(struct context *ctx, const union arg *args)
+{
+    int fs SCOPED = (int)syscall(SYS_fsopen, args[0].bytes, FSOPEN_CLOEXEC);
+    if (fs < 0)
+        return -errno;
+    int error = args[1].length ? fs_string(fs, "source", args[1].bytes) : 0;
+    if (error < 0) {
+        say_fs_log(ctx, fs);
+        return error;
+    }
+    return fs_finish(ctx, fs, &args[2], &args[3], &args[4]);
+}
+
+/* A layer as a path of this process. What the kernel resolves it to is decided here and now. */
+static char *put_layer(char *at, const char *end, int fd)
+{
+    return put_fd_path(put_text(at, end, "/proc/"), end, fd);
+}
+
+static int fs_layer(int fs, const char *key, int fd)
+{
+    char path[32];
+    put_layer(path, path + sizeof path, fd);
+    return fs_string(fs, key, path);
+}
+
+static int overlay_lowers(struct context *ctx, int fs, const union arg *lowers, bool joined)
+{
+    char *at = ctx->scratch, *end = ctx->scratch + SCRATCH_BYTES;
+    int error = 0;
+    for (uint32_t i = 0; error >= 0 && i + 1 < lowers->length; i += 2) {
+        uint16_t slot;
+        memcpy(&slot, lowers->bytes + i, sizeof slot);
+        int fd = slot_fd(ctx, slot);
+        if (fd < 0)
+            return fd;
+        if (joined)
+            at = put_layer(i ? put_text(at, end, ":") : at, end, fd);
+        else
+            error = fs_layer(fs, "lowerdir+", fd);
+    }
+    if (at == end)
+        return -E2BIG;
+    return joined && error >= 0 ? fs_string(fs, "lowerdir", ctx->scratch) : error;
+}
+
+int op_mount_overlay(struct context *ctx, const union arg *args)
+{
+    int fs SCOPED = (int)syscall(SYS_fsopen, "overlay", FSOPEN_CLOEXEC);
+    if (fs < 0)
+        return -errno;
+    if (args[1].length == 0 || args[1].length % 2)
+        return -EINVAL;
+    int error = overlay_lowers(ctx, fs, &args[1], args[0].i != 0);
+    if (error >= 0 && args[2].fd >= 0)
+        error = fs_layer(fs, "upperdir", args[2].fd);
+    if (error >= 0 && args[3].fd >= 0)
+        error = fs_layer(fs, "workdir", args[3].fd);
+    if (error < 0) {
+        say_fs_log(ctx, fs);
+        return error;
+    }
+    return fs_finish(ctx, fs, &args[4], &args[5], &args[6]);
+}
+
+struct mount_call {
+    const char *source, *target, *fstype, *data;
+    unsigned long flags;
+};
+
+static int call_mount(const void *argument)
+{
+    const struct mount_call *call = argument;
+    return result(syscall(SYS_mount, call->source, call->target, call->fstype, call->flags, call->data));
+}
+
+static const char *text_or_null(const union arg *text)
+{
+    return text->length ? text->bytes : NULL;
+}
+
+int op_mount(struct context *ctx, const union arg *args)
+{
+    char target[32];
+    struct mount_call call = { text_or_null(&args[0]), target, text_or_null(&args[2]), text_or_null(&args[4]),
+                               (unsigned long)args[3].i };
+    if (args[1].fd < 0) {
+        call.target = "/";
+        return call_mount(&call);
+    }
+    /* The path of an fd is taken from the host's /proc, whatever is mounted at /proc where this process is. */
+    put_fd_path(target, target + sizeof target, args[1].fd);
+    return in_directory(ctx->proc, call_mount, &call);
+}
+
+int op_umount(struct context *ctx, const union arg *args)
+{
+    (void)ctx;
+    return result(syscall(SYS_umount2, args[0].bytes, (int)args[1].i));
+}
+
+int op_pivot_root(struct context *ctx, const union arg *args)
+{
+    (void)ctx;
+    return result(syscall(SYS_pivot_root, args[0].bytes, args[1].bytes));
+}
+
+int op_chroot(struct context *ctx, const union arg *args)
+{
+    (void)ctx;
+    return result(chroot(args[0].bytes));
+}
+
+int op_fchdir(struct context *ctx, const union arg *args)
+{
+    (void)ctx;
+    return result(fchdir(args[0].fd));
+}
+
+int op_chdir(struct context *ctx, const union arg *args)
+{
+    (void)ctx;
+    return result(chdir(args[0].bytes));
+}
+
+/* A working directory outside the root shows as "(unreachable)/…": an fd of the host has leaked (CVE-2024-21626). */
+int op_check_cwd(struct context *ctx, const union arg *args)
+{
+    (void)args;
+    long got = syscall(SYS_getcwd, ctx->scratch, (size_t)SCRATCH_BYTES);
+    if (got < 0)
+        return -errno;
+    if (ctx->scratch[0] == '/')
+        return 0;
+    say(ctx, "the working directory is outside the root");
+    return -ENOENT;
+}

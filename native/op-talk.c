@@ -1,0 +1,241 @@
+/* Steps in which two processes talk: child and launcher, launcher and TypeScript, a program and who connects. */
+#include "exec.h"
+#include "shim.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stddef.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+/* One message of bytes with an fd attached; fd -1: none. */
+static int send_with_fd(int socket, const struct iovec *parts, size_t count, int fd)
+{
+    union { struct cmsghdr header; char space[CMSG_SPACE(sizeof(int))]; } control;
+    memset(&control, 0, sizeof control);
+    struct msghdr message = { .msg_iov = (struct iovec *)parts, .msg_iovlen = count };
+    if (fd >= 0) {
+        message.msg_control = &control;
+        message.msg_controllen = sizeof control;
+        control.header = (struct cmsghdr){ .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS,
+                                           .cmsg_len = CMSG_LEN(sizeof fd) };
+        memcpy(CMSG_DATA(&control.header), &fd, sizeof fd);
+    }
+    return result(RETRY(sendmsg(socket, &message, MSG_NOSIGNAL)));
+}
+
+static int pair_send(struct context *ctx, enum record_kind kind, int64_t tag, int fd)
+{
+    if (ctx->pair < 0)
+        return -ENOTCONN;
+    if (ctx->is_child)
+        child_before_post(ctx);
+    struct record record = { sizeof tag, (uint16_t)kind, (uint16_t)ctx->stage, ctx->step };
+    struct iovec parts[] = { { &record, sizeof record }, { &tag, sizeof tag } };
+    int sent = send_with_fd(ctx->pair, parts, 2, fd);
+    if (sent >= 0)
+        return 0;
+    if (ctx->is_child)
+        _exit(1);
+    /* The child is gone: its failure record, or how it died, says more than EPIPE. */
+    int unwanted = -1;
+    int error = pair_receive(ctx, kind, tag, &unwanted);
+    if (unwanted >= 0)
+        close(unwanted);
+    return error < 0 ? error : sent;
+}
+
+int op_post(struct context *ctx, const union arg *args)
+{
+    return pair_send(ctx, RECORD_POST, args[0].i, -1);
+}
+
+int op_await(struct context *ctx, const union arg *args)
+{
+    int fd = -1;
+    return pair_receive(ctx, RECORD_POST, args[0].i, &fd);
+}
+
+int op_send_fd(struct context *ctx, const union arg *args)
+{
+    return args[0].fd < 0 ? -EBADF : pair_send(ctx, RECORD_POST_FD, 0, args[0].fd);
+}
+
+int op_recv_fd(struct context *ctx, const union arg *args)
+{
+    int fd = -1, error = pair_receive(ctx, RECORD_POST_FD, 0, &fd);
+    return error < 0 ? error : keep_fd(ctx, &args[0], fd);
+}
+
+int op_ask(struct context *ctx, const union arg *args)
+{
+    int32_t tag = (int32_t)args[0].i;
+    int error = send_record(ctx, RECORD_ASK, &tag, sizeof tag);
+    uint8_t reply = 0;
+    if (error < 0)
+        return error;
+    int got = read_some(STDIN_FILENO, (char *)&reply, 1);
+    if (got == 0)
+        return -ECANCELED;
+    return got < 0 ? got : -(int)reply;
+}
+
+struct socket_name {
+    int fd;
+    struct sockaddr_un name;
+};
+
+static int bind_here(const void *argument)
+{
+    const struct socket_name *at = argument;
+    return result(bind(at->fd, (const struct sockaddr *)&at->name, sizeof at->name));
+}
+
+int op_listen(struct context *ctx, const union arg *args)
+{
+    struct socket_name socket_at = { -1, { .sun_family = AF_UNIX } };
+    if (args[1].length >= sizeof socket_at.name.sun_path)
+        return -ENAMETOOLONG;
+    memcpy(socket_at.name.sun_path, args[1].bytes, args[1].length);
+    socket_at.fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (socket_at.fd < 0)
+        return -errno;
+    /* Before bind the mode is the socket's own and bind gives it to the name, so no moment is open to others. */
+    int error = result(fchmod(socket_at.fd, (mode_t)args[2].i));
+    if (error >= 0)
+        error = in_directory(dir_fd(&args[0]), bind_here, &socket_at);
+    if (error >= 0)
+        error = result(listen(socket_at.fd, 16));
+    if (error < 0) {
+        close(socket_at.fd);
+        return error;
+    }
+    return keep_fd(ctx, &args[3], socket_at.fd);
+}
+
+int op_wait_start(struct context *ctx, const union arg *args)
+{
+    for (;;) {
+        int connection = accept4(args[0].fd, NULL, NULL, SOCK_CLOEXEC);
+        if (connection < 0 && (errno == EINTR || errno == ECONNABORTED))
+            continue;
+        if (connection < 0)
+            return -errno;
+        if (write_all(connection, "A", 1) == 0) {
+            if (ctx->pair >= 0)
+                close(ctx->pair);
+            ctx->pair = -1;
+            ctx->report = connection;
+            return 0;
+        }
+        close(connection); /* It left before it was served: whoever starts the container is still to come. */
+    }
+}
+
+int op_send_fd_to(struct context *ctx, const union arg *args)
+{
+    struct sockaddr_un address = { .sun_family = AF_UNIX };
+    if (args[0].length >= sizeof address.sun_path)
+        return -ENAMETOOLONG;
+    memcpy(address.sun_path, args[0].bytes, args[0].length);
+    int socket_fd SCOPED = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (socket_fd < 0 || RETRY(connect(socket_fd, (struct sockaddr *)&address, sizeof address)) < 0)
+        return -errno;
+    char pid[24];
+    size_t pid_bytes = (size_t)(put_number(pid, pid + sizeof pid, container_pid(ctx)) - pid);
+    bool empty = args[2].length == 0 && args[3].length == 0;
+    struct iovec parts[] = { { args[2].bytes, args[2].length }, { pid, pid_bytes }, { args[3].bytes, args[3].length } };
+    if (empty)
+        parts[1] = (struct iovec){ (char[]){ 0 }, 1 };
+    int sent = send_with_fd(socket_fd, parts, 3, args[1].fd);
+    if (sent < 0)
+        return sent;
+    /* The fd went with the first bytes; a long state may need more writes. */
+    size_t skip = (size_t)sent;
+    for (size_t i = 0; i < 3; i++) {
+        size_t done = skip < parts[i].iov_len ? skip : parts[i].iov_len;
+        skip -= done;
+        int error = write_all(socket_fd, (char *)parts[i].iov_base + done, parts[i].iov_len - done);
+        if (error < 0)
+            return error;
+    }
+    return 0;
+}
+
+/* DONE: nothing is undone from here on. Without wait_start it means that the program runs. */
+int launcher_done(struct context *ctx)
+{
+    bool waits_for_start = false;
+    for (unsigned stage = STAGE_CHILD; stage <= STAGE_EXEC; stage++)
+        for (uint32_t i = 0; i < ctx->plan.step_count[stage]; i++)
+            waits_for_start |= ctx->plan.steps[stage][i].op == OP_wait_start;
+    int error = ctx->child > 0 && !waits_for_start ? pair_wait_exec(ctx) : 0;
+    if (error >= 0)
+        error = send_record(ctx, RECORD_DONE, NULL, 0);
+    if (error < 0)
+        return error;
+    ctx->is_done = true;
+    if (ctx->pair >= 0)
+        close(ctx->pair);
+    ctx->pair = -1;
+    return 0;
+}
+
+static void __attribute__((noreturn)) report_exit(struct context *ctx, int status, int code)
+{
+    int32_t wait_status = status;
+    send_record(ctx, RECORD_EXIT, &wait_status, sizeof wait_status); /* EPIPE: nobody is interested. */
+    _exit(code);
+}
+
+int op_wait_child(struct context *ctx, const union arg *args)
+{
+    (void)args;
+    int status, error = launcher_done(ctx);
+    if (error < 0)
+        return error;
+    child_reap(ctx, 0, &status);
+    report_exit(ctx, status, 0);
+}
+
+/* Lets go of all that the shim does not need: it lives as long as its container, and there are thousands. */
+static void become_small(struct context *ctx, const struct shim_config *config)
+{
+    const int kept[] = { config->listener, config->terminal, config->in, config->out, config->err,
+                         config->log_dir, config->exit_dir };
+    for (uint32_t slot = 0; slot < ctx->slot_count; slot++) {
+        bool keep = ctx->slots[slot] < 0;
+        for (size_t i = 0; i < sizeof kept / sizeof *kept; i++)
+            keep |= ctx->slots[slot] == kept[i];
+        if (!keep)
+            close(ctx->slots[slot]);
+    }
+    close(ctx->proc);
+    munmap(ctx->plan.memory, ctx->plan.memory_bytes);
+}
+
+int op_serve(struct context *ctx, const union arg *args)
+{
+    static char log_name[256], exit_name[256];
+    if (args[6].length >= sizeof log_name || args[10].length >= sizeof exit_name)
+        return -ENAMETOOLONG;
+    memcpy(log_name, args[6].bytes, args[6].length);
+    memcpy(exit_name, args[10].bytes, args[10].length);
+    const struct shim_config config = {
+        .listener = args[0].fd, .terminal = args[1].fd, .in = args[2].fd, .out = args[3].fd, .err = args[4].fd,
+        .log_dir = args[5].fd, .log_name = log_name, .log_max_bytes = args[7].i, .log_max_files = args[8].i,
+        .exit_dir = args[9].fd, .exit_name = exit_name, .child = ctx->child,
+    };
+    int status = 0, error = launcher_done(ctx);
+    if (error < 0)
+        return error;
+    become_small(ctx, &config);
+    error = shim_serve(&config, &status);
+    if (error < 0)
+        child_reap(ctx, 0, &status); /* What can't be served is at least reaped and reported. */
+    report_exit(ctx, status, error < 0);
+}

@@ -1,0 +1,67 @@
+import { BerthError } from '../../lib/error.ts'
+
+/** One line of /proc/PID/cgroup: where a process is in one hierarchy. */
+export interface CgroupMembership {
+  /** Empty for the v2 hierarchy, `['name=systemd']` for a named one. */
+  readonly controllers: readonly string[]
+  /** As seen from the reader's cgroup namespace. */
+  readonly path: string
+}
+
+/** One mounted hierarchy. */
+export interface CgroupMount {
+  readonly version: 1 | 2
+  /** v1: the controllers, a named hierarchy as `name=…`. v2: none, its files say them. */
+  readonly controllers: readonly string[]
+  readonly mountPoint: string
+  /** Which part of the hierarchy is mounted, as seen from the reader's cgroup namespace; mostly `/`. */
+  readonly root: string
+  readonly readOnly: boolean
+}
+
+/** Reads /proc/PID/cgroup. Source: cgroups(7) › /proc files. */
+export function parseProcCgroup(text: string): readonly CgroupMembership[] {
+  return text
+    .split('\n')
+    .filter(line => line !== '')
+    .map(line => {
+      const match = /^\d+:([^:]*):(.*)$/.exec(line)
+      if (match === null) throw new BerthError('internal', `Cannot read /proc/self/cgroup: malformed line "${line}"`)
+      return { controllers: (match[1] ?? '').split(',').filter(name => name !== ''), path: match[2] ?? '/' }
+    })
+}
+
+/** Mount options of cgroup v1 that are no controllers. Source: kernel/cgroup/cgroup-v1.c. */
+const V1_FLAGS: ReadonlySet<string> = new Set(
+  'rw ro none all xattr noprefix clone_children cpuset_v2_mode release_agent seclabel nodev nosuid noexec favordynmods'.split(
+    ' ',
+  ),
+)
+
+/**
+ * The cgroup mounts among the lines of /proc/self/mountinfo, in mount order; a hierarchy mounted twice appears twice.
+ * Source: proc_pid_mountinfo(5).
+ */
+export function parseCgroupMounts(mountinfo: string): readonly CgroupMount[] {
+  const mounts: CgroupMount[] = []
+  for (const line of mountinfo.split('\n')) {
+    const [left = '', right] = line.split(' - ')
+    const [fstype, , superOptions = ''] = (right ?? '').split(' ')
+    if (fstype !== 'cgroup' && fstype !== 'cgroup2') continue
+    const [, , , root = '/', mountPoint = '', options = ''] = left.split(' ')
+    const words = superOptions.split(',').filter(word => !V1_FLAGS.has(word) && !word.startsWith('release_agent='))
+    mounts.push({
+      version: fstype === 'cgroup' ? 1 : 2,
+      controllers: fstype === 'cgroup' ? words : [],
+      mountPoint: unescapeMountField(mountPoint),
+      root: unescapeMountField(root),
+      readOnly: options.split(',').includes('ro'),
+    })
+  }
+  return mounts
+}
+
+/** Octal escapes of blanks, newlines and backslashes in a mountinfo field. */
+function unescapeMountField(field: string): string {
+  return field.replace(/\\([0-7]{3})/g, (_, digits: string) => String.fromCharCode(Number.parseInt(digits, 8)))
+}

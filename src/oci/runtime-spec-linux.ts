@@ -1,0 +1,191 @@
+/**
+ * The `linux` section of config.json as types. An int64 or uint64 of the schema is a bigint, except device numbers.
+ * Source: OCI runtime-spec 1.3, config-linux.md, schema/config-linux.json and schema/defs-linux.json.
+ */
+
+import type { IdMapping } from '../linux/id-map.ts'
+import type { NamespaceType } from '../linux/namespaces.ts'
+import type { Resources } from './runtime-spec-resources.ts'
+
+export interface Linux {
+  readonly devices?: readonly Device[]
+  /** Interfaces of the runtime's network namespace to move into the container's, by their name there. */
+  readonly netDevices?: Readonly<Record<string, NetDevice>>
+  readonly uidMappings?: readonly IdMapping[]
+  readonly gidMappings?: readonly IdMapping[]
+  readonly namespaces?: readonly Namespace[]
+  readonly resources?: Resources
+  readonly cgroupsPath?: string
+  readonly rootfsPropagation?: (typeof ROOTFS_PROPAGATIONS)[number]
+  readonly seccomp?: Seccomp
+  readonly sysctl?: Readonly<Record<string, string>>
+  readonly maskedPaths?: readonly string[]
+  readonly readonlyPaths?: readonly string[]
+  readonly mountLabel?: string
+  readonly intelRdt?: IntelRdt
+  readonly memoryPolicy?: MemoryPolicy
+  readonly personality?: Personality
+  readonly timeOffsets?: TimeOffsets
+}
+
+export interface Namespace {
+  readonly type: NamespaceType
+  /** An existing namespace to join; absent or empty: a new one. */
+  readonly path?: string
+}
+
+export interface Device {
+  /** `c` and `u` character, `b` block, `p` FIFO. */
+  readonly type: 'c' | 'b' | 'u' | 'p'
+  readonly path: string
+  readonly major?: number
+  readonly minor?: number
+  /** Permission bits, at most 0777. */
+  readonly fileMode?: number
+  readonly uid?: number
+  readonly gid?: number
+}
+
+export interface NetDevice {
+  /** Its name in the container; absent: the same. */
+  readonly name?: string
+}
+
+/** The schema has the four without `r`; runc takes those with it, and Docker sends them. */
+export const ROOTFS_PROPAGATIONS = [
+  'private',
+  'shared',
+  'slave',
+  'unbindable',
+  'rprivate',
+  'rshared',
+  'rslave',
+  'runbindable',
+] as const
+
+export const SECCOMP_ACTIONS = [
+  'SCMP_ACT_KILL',
+  'SCMP_ACT_KILL_PROCESS',
+  'SCMP_ACT_KILL_THREAD',
+  'SCMP_ACT_TRAP',
+  'SCMP_ACT_ERRNO',
+  'SCMP_ACT_TRACE',
+  'SCMP_ACT_ALLOW',
+  'SCMP_ACT_LOG',
+  'SCMP_ACT_NOTIFY',
+] as const
+
+export const SECCOMP_OPERATORS = [
+  'SCMP_CMP_NE',
+  'SCMP_CMP_LT',
+  'SCMP_CMP_LE',
+  'SCMP_CMP_EQ',
+  'SCMP_CMP_GE',
+  'SCMP_CMP_GT',
+  'SCMP_CMP_MASKED_EQ',
+] as const
+
+export const SECCOMP_FLAGS = [
+  'SECCOMP_FILTER_FLAG_TSYNC',
+  'SECCOMP_FILTER_FLAG_LOG',
+  'SECCOMP_FILTER_FLAG_SPEC_ALLOW',
+  'SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV',
+] as const
+
+export const SECCOMP_ARCHITECTURES = [
+  'SCMP_ARCH_X86',
+  'SCMP_ARCH_X86_64',
+  'SCMP_ARCH_X32',
+  'SCMP_ARCH_ARM',
+  'SCMP_ARCH_AARCH64',
+  'SCMP_ARCH_LOONGARCH64',
+  'SCMP_ARCH_M68K',
+  'SCMP_ARCH_MIPS',
+  'SCMP_ARCH_MIPS64',
+  'SCMP_ARCH_MIPS64N32',
+  'SCMP_ARCH_MIPSEL',
+  'SCMP_ARCH_MIPSEL64',
+  'SCMP_ARCH_MIPSEL64N32',
+  'SCMP_ARCH_PPC',
+  'SCMP_ARCH_PPC64',
+  'SCMP_ARCH_PPC64LE',
+  'SCMP_ARCH_S390',
+  'SCMP_ARCH_S390X',
+  'SCMP_ARCH_SH',
+  'SCMP_ARCH_SHEB',
+  'SCMP_ARCH_PARISC',
+  'SCMP_ARCH_PARISC64',
+  'SCMP_ARCH_RISCV64',
+] as const
+
+export type SeccompAction = (typeof SECCOMP_ACTIONS)[number]
+export type SeccompOperator = (typeof SECCOMP_OPERATORS)[number]
+export type SeccompFlag = (typeof SECCOMP_FLAGS)[number]
+export type SeccompArchitecture = (typeof SECCOMP_ARCHITECTURES)[number]
+
+export interface Seccomp {
+  readonly defaultAction: SeccompAction
+  readonly defaultErrnoRet?: number
+  readonly architectures?: readonly SeccompArchitecture[]
+  readonly flags?: readonly SeccompFlag[]
+  readonly listenerPath?: string
+  readonly listenerMetadata?: string
+  readonly syscalls?: readonly SeccompSyscall[]
+}
+
+export interface SeccompSyscall {
+  readonly names: readonly string[]
+  readonly action: SeccompAction
+  readonly errnoRet?: number
+  readonly args?: readonly SeccompArgument[]
+}
+
+export interface SeccompArgument {
+  /** 0 to 5. */
+  readonly index: number
+  readonly value: bigint
+  readonly valueTwo?: bigint
+  readonly op: SeccompOperator
+}
+
+export interface IntelRdt {
+  readonly closID?: string
+  readonly schemata?: readonly string[]
+  readonly l3CacheSchema?: string
+  readonly memBwSchema?: string
+  readonly enableMonitoring?: boolean
+}
+
+export const MEMORY_POLICY_MODES = [
+  'MPOL_DEFAULT',
+  'MPOL_BIND',
+  'MPOL_INTERLEAVE',
+  'MPOL_WEIGHTED_INTERLEAVE',
+  'MPOL_PREFERRED',
+  'MPOL_PREFERRED_MANY',
+  'MPOL_LOCAL',
+] as const
+
+export const MEMORY_POLICY_FLAGS = ['MPOL_F_NUMA_BALANCING', 'MPOL_F_RELATIVE_NODES', 'MPOL_F_STATIC_NODES'] as const
+
+export interface MemoryPolicy {
+  readonly mode?: (typeof MEMORY_POLICY_MODES)[number]
+  /** A node list such as `0-1,3`. */
+  readonly nodes?: string
+  readonly flags?: readonly (typeof MEMORY_POLICY_FLAGS)[number][]
+}
+
+export interface Personality {
+  readonly domain?: 'LINUX' | 'LINUX32'
+  readonly flags?: readonly string[]
+}
+
+export interface TimeOffsets {
+  readonly boottime?: TimeOffset
+  readonly monotonic?: TimeOffset
+}
+
+export interface TimeOffset {
+  readonly secs?: bigint
+  readonly nanosecs?: number
+}

@@ -1,0 +1,163 @@
+/**
+ * config.json as types, spelled as the spec spells it. Every property of the schema for Linux is here.
+ * An int64 or uint64 of the schema is a bigint, because JSON numbers beyond 2^53 would lose digits;
+ * device numbers and the console's size, which are far smaller, are numbers.
+ * Source: OCI runtime-spec 1.3, config.md, config-linux.md and schema/config-schema.json.
+ */
+
+import type { IdMapping } from '../linux/id-map.ts'
+import type { Linux } from './runtime-spec-linux.ts'
+import type { FreeBSD, Solaris, VM, Windows, ZOS } from './runtime-spec-platforms.ts'
+
+/** The version whose properties are known here. */
+export const OCI_RUNTIME_SPEC_VERSION = '1.3.0'
+
+export interface RuntimeSpec {
+  readonly ociVersion: string
+  readonly process?: Process
+  readonly root?: Root
+  readonly hostname?: string
+  readonly domainname?: string
+  readonly mounts?: readonly Mount[]
+  readonly hooks?: Hooks
+  readonly annotations?: Readonly<Record<string, string>>
+  readonly linux?: Linux
+  readonly solaris?: Solaris
+  readonly windows?: Windows
+  readonly vm?: VM
+  readonly zos?: ZOS
+  readonly freebsd?: FreeBSD
+}
+
+export interface Root {
+  /** Absolute, or relative to the bundle. */
+  readonly path: string
+  readonly readonly?: boolean
+}
+
+export interface Mount {
+  readonly destination: string
+  readonly type?: string
+  readonly source?: string
+  readonly options?: readonly string[]
+  readonly uidMappings?: readonly IdMapping[]
+  readonly gidMappings?: readonly IdMapping[]
+}
+
+/** The hook kinds in the order in which a container's life calls them. */
+export const HOOK_KINDS = [
+  'prestart',
+  'createRuntime',
+  'createContainer',
+  'startContainer',
+  'poststart',
+  'poststop',
+] as const
+
+export type HookKind = (typeof HOOK_KINDS)[number]
+
+export type Hooks = { readonly [Kind in HookKind]?: readonly Hook[] }
+
+export interface Hook {
+  readonly path: string
+  readonly args?: readonly string[]
+  readonly env?: readonly string[]
+  /** Seconds, at least 1. */
+  readonly timeout?: number
+}
+
+export interface Process {
+  readonly terminal?: boolean
+  readonly consoleSize?: ConsoleSize
+  readonly user?: User
+  readonly args?: readonly string[]
+  /** Windows only. */
+  readonly commandLine?: string
+  readonly env?: readonly string[]
+  readonly cwd: string
+  readonly capabilities?: Capabilities
+  readonly rlimits?: readonly RlimitSetting[]
+  readonly noNewPrivileges?: boolean
+  readonly apparmorProfile?: string
+  readonly oomScoreAdj?: number
+  readonly selinuxLabel?: string
+  readonly scheduler?: Scheduler
+  readonly ioPriority?: IoPriority
+  readonly execCPUAffinity?: ExecCpuAffinity
+}
+
+/** Characters; the schema's range is 64 bits, a terminal's is 16. */
+export interface ConsoleSize {
+  readonly height: number
+  readonly width: number
+}
+
+export interface User {
+  readonly uid?: number
+  readonly gid?: number
+  readonly umask?: number
+  readonly additionalGids?: readonly number[]
+  /** Windows only. */
+  readonly username?: string
+}
+
+/** Names as written; unknown ones become warnings when the config is checked. */
+export interface Capabilities {
+  readonly bounding?: readonly string[]
+  readonly effective?: readonly string[]
+  readonly inheritable?: readonly string[]
+  readonly permitted?: readonly string[]
+  readonly ambient?: readonly string[]
+}
+
+export interface RlimitSetting {
+  /** `RLIMIT_NOFILE`, … */
+  readonly type: string
+  readonly soft: bigint
+  readonly hard: bigint
+}
+
+export const SCHEDULER_POLICIES = [
+  'SCHED_OTHER',
+  'SCHED_FIFO',
+  'SCHED_RR',
+  'SCHED_BATCH',
+  'SCHED_ISO',
+  'SCHED_IDLE',
+  'SCHED_DEADLINE',
+] as const
+
+export const SCHEDULER_FLAGS = [
+  'SCHED_FLAG_RESET_ON_FORK',
+  'SCHED_FLAG_RECLAIM',
+  'SCHED_FLAG_DL_OVERRUN',
+  'SCHED_FLAG_KEEP_POLICY',
+  'SCHED_FLAG_KEEP_PARAMS',
+  'SCHED_FLAG_UTIL_CLAMP_MIN',
+  'SCHED_FLAG_UTIL_CLAMP_MAX',
+] as const
+
+export interface Scheduler {
+  readonly policy: (typeof SCHEDULER_POLICIES)[number]
+  readonly nice?: number
+  readonly priority?: number
+  readonly flags?: readonly (typeof SCHEDULER_FLAGS)[number][]
+  /** Nanoseconds, as the next two. */
+  readonly runtime?: bigint
+  readonly deadline?: bigint
+  readonly period?: bigint
+}
+
+export const IO_PRIORITY_CLASSES = ['IOPRIO_CLASS_RT', 'IOPRIO_CLASS_BE', 'IOPRIO_CLASS_IDLE'] as const
+
+export interface IoPriority {
+  readonly class: (typeof IO_PRIORITY_CLASSES)[number]
+  /** 0 (highest) to 7. */
+  readonly priority?: number
+}
+
+/** CPU lists such as `0-3,7`. */
+export interface ExecCpuAffinity {
+  readonly initial?: string
+  readonly final?: string
+}

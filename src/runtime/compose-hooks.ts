@@ -1,0 +1,60 @@
+import type { Hook, HookKind, RuntimeSpec } from '../oci/runtime-spec.ts'
+import { type Step, step } from '../plan/step.ts'
+import type { ContainerInput } from './container-input.ts'
+import type { PlanBuilder } from './plan-builder.ts'
+
+const MS_PER_SECOND = 1000
+/** berth-init puts the decimal process id in the place of this byte; JSON text never holds it unescaped. */
+const PID = '\u0001'
+
+/**
+ * The container's state as hooks and the seccomp agent receive it, with a place for the process id.
+ * Source: runtime-spec › State.
+ */
+export function stateTemplate(
+  input: Pick<ContainerInput, 'id' | 'spec' | 'bundle'>,
+  status: 'creating' | 'created',
+): string {
+  const { ociVersion, annotations } = input.spec
+  const state = { ociVersion, id: input.id, status, pid: 0, bundle: input.bundle, ...(annotations && { annotations }) }
+  return JSON.stringify(state).replace('"pid":0', `"pid":${PID}`)
+}
+
+/** The steps of all hooks of one kind, in the config's order. */
+export function hookSteps(input: Pick<ContainerInput, 'id' | 'spec' | 'bundle' | 'facts'>, kind: HookKind): Step[] {
+  const state = stateTemplate(input, kind === 'startContainer' ? 'created' : 'creating')
+  return (input.spec.hooks?.[kind] ?? []).map(hook =>
+    step('hook', { ...hookCall(hook, input.facts.environment), state }, `run a ${kind} hook`),
+  )
+}
+
+function hookCall(
+  hook: Hook,
+  environment: readonly string[],
+): { path: string; args: readonly string[]; env: readonly string[]; timeoutMs: number } {
+  return {
+    path: hook.path,
+    args: hook.args === undefined || hook.args.length === 0 ? [hook.path] : hook.args,
+    env: hook.env ?? environment,
+    timeoutMs: (hook.timeout ?? 0) * MS_PER_SECOND,
+  }
+}
+
+/** Hooks of the runtime's namespace, between the mounts and pivot_root, while the child waits; then those of the container's. */
+export function composeCreateHooks(builder: PlanBuilder, input: ContainerInput): void {
+  const inRuntime = [...hookSteps(input, 'prestart'), ...hookSteps(input, 'createRuntime')]
+  if (inRuntime.length > 0) {
+    const ready = builder.tag()
+    const done = builder.tag()
+    builder.child.push(step('post', { tag: ready }, 'tell the launcher that the mounts are there'))
+    builder.parent.push(step('await', { tag: ready }, "wait for the container's mounts"), ...inRuntime)
+    builder.parent.push(step('post', { tag: done }, 'tell the child that the hooks have run'))
+    builder.child.push(step('await', { tag: done }, 'wait for the hooks of the runtime namespace'))
+  }
+  builder.child.push(...hookSteps(input, 'createContainer'))
+}
+
+/** Whether the config has hooks of this kind. */
+export function hasHooks(spec: RuntimeSpec, kind: HookKind): boolean {
+  return (spec.hooks?.[kind] ?? []).length > 0
+}

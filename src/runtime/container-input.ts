@@ -1,0 +1,95 @@
+import type { CgroupLayout } from '../host/cgroup/layout.ts'
+import type { NamespaceType } from '../linux/namespaces.ts'
+import type { RuntimeSpec } from '../oci/runtime-spec.ts'
+import type { CgroupComposition } from './compose-cgroup.ts'
+
+/** Where a container's root filesystem comes from. */
+export type RootSource =
+  | { readonly kind: 'directory'; readonly path: string }
+  | {
+      /** A copy-on-write view: lower directories idmapped into the container's user namespace, topmost first. */
+      readonly kind: 'overlay'
+      readonly lowers: readonly string[]
+      /** Owned by the mapped root, not idmapped: an idmapped upper turns the overlay read-only. */
+      readonly upper: string
+      readonly work: string
+    }
+
+/** What composers need to know of the machine: read once, so that they stay pure. */
+export interface HostFacts {
+  readonly kernel: readonly [major: number, minor: number]
+  readonly cgroups: CgroupLayout
+  /** What each bind source is: a directory, or anything else (a file, socket, device). */
+  readonly directories: ReadonlySet<string>
+  readonly appArmor: boolean
+  readonly seLinux: boolean
+  /** Whether the launcher is root in the initial user namespace, or has what it needs as if. */
+  readonly privileged: boolean
+  /** Hard rlimits of the launcher by name; raising above them is the privileged launcher's task. */
+  readonly hardLimits: Readonly<Record<string, bigint>>
+  /** The environment for hooks that name none. */
+  readonly environment: readonly string[]
+  /** /proc/kcore exists, so /dev/core points there. */
+  readonly kcore: boolean
+}
+
+/** What becomes of the launcher when the container exists. */
+export type Ending =
+  | { readonly kind: 'exit' }
+  | { readonly kind: 'wait' }
+  | {
+      /** It stays as the shim, see docs/shim-protocol.md. */
+      readonly kind: 'serve'
+      readonly stdin: boolean
+      readonly log: {
+        readonly directory: string
+        readonly name: string
+        readonly maxBytes: number
+        readonly maxFiles: number
+      } | null
+    }
+
+/** How a process's stdio is connected by the one who starts it. */
+export interface StdioInput {
+  /** Whether the launcher's stdin, stdout, stderr are pipes, which are given to the container's user. */
+  readonly pipes: readonly [boolean, boolean, boolean]
+  /** Where the terminal's master is sent; null when the launcher keeps it (`serve`). */
+  readonly consoleSocket: string | null
+  readonly preservedFds: number
+}
+
+export interface ContainerInput {
+  readonly id: string
+  readonly spec: RuntimeSpec
+  /** Absolute path. */
+  readonly bundle: string
+  /** Absolute path of the container's own directory below the runtime's root, mode 0700. */
+  readonly stateDirectory: string
+  readonly root: RootSource
+  readonly facts: HostFacts
+  readonly cgroup: CgroupComposition
+  readonly stdio: StdioInput
+  /** 'on request': the process waits at `start.sock` before execve. */
+  readonly start: 'on request' | 'now'
+  readonly ending: Ending
+  readonly pivot: boolean
+  readonly newKeyring: boolean
+}
+
+/** The namespace of a kind in a config: made new, joined by path, or the runtime's own (null). */
+export function namespaceOf(spec: RuntimeSpec, type: NamespaceType): { readonly path: string | null } | null {
+  const found = spec.linux?.namespaces?.find(namespace => namespace.type === type)
+  if (found === undefined) return null
+  return { path: found.path === undefined || found.path === '' ? null : found.path }
+}
+
+/** Whether the config makes a new namespace of this kind. */
+export function makesNew(spec: RuntimeSpec, type: NamespaceType): boolean {
+  const namespace = namespaceOf(spec, type)
+  return namespace !== null && namespace.path === null
+}
+
+/** Whether the container's processes live in a user namespace other than the runtime's. */
+export function inUserNamespace(spec: RuntimeSpec): boolean {
+  return namespaceOf(spec, 'user') !== null
+}

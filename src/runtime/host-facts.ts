@@ -1,0 +1,88 @@
+import { existsSync, readFileSync, statSync } from 'node:fs'
+import { release } from 'node:os'
+import { detectCgroups } from '../host/cgroup/layout.ts'
+import { BerthError } from '../lib/error.ts'
+import { capabilityMask } from '../linux/capabilities.ts'
+import { parseMountOptions } from '../linux/mount-options.ts'
+import { parseProcStatus } from '../linux/proc-stat.ts'
+import { RLIM_INFINITY } from '../linux/rlimits.ts'
+import type { RuntimeSpec } from '../oci/runtime-spec.ts'
+import { isBind } from './compose-mounts.ts'
+import type { HostFacts } from './container-input.ts'
+import { absoluteSource } from './mount-source.ts'
+
+/** Reads what composing a plan for this config needs to know of the machine. */
+export function readHostFacts(spec: RuntimeSpec, bundle: string): HostFacts {
+  return {
+    kernel: kernelVersion(release()),
+    cgroups: detectCgroups(),
+    directories: sourceDirectories(spec, bundle),
+    appArmor: readFlag('/sys/module/apparmor/parameters/enabled'),
+    seLinux: existsSync('/sys/fs/selinux/enforce'),
+    privileged: isPrivileged(),
+    hardLimits: spec.process?.rlimits === undefined ? {} : readHardLimits(),
+    environment: Object.entries(process.env).map(([name, value]) => `${name}=${value ?? ''}`),
+    kcore: existsSync('/proc/kcore'),
+  }
+}
+
+/** `6.18.44-fc` → [6, 18]. */
+export function kernelVersion(text: string): readonly [number, number] {
+  const [major = '0', minor = '0'] = text.split('.')
+  return [Number.parseInt(major, 10), Number.parseInt(minor, 10)]
+}
+
+function sourceDirectories(spec: RuntimeSpec, bundle: string): ReadonlySet<string> {
+  const directories = new Set<string>()
+  for (const mount of spec.mounts ?? []) {
+    if (!isBind(mount, parseMountOptions(mount.options ?? []))) continue
+    const source = absoluteSource(mount, bundle)
+    const stat = statSync(source, { throwIfNoEntry: false })
+    if (stat === undefined)
+      throw new BerthError('notFound', `Cannot mount "${source}" at "${mount.destination}": the source does not exist`)
+    if (stat.isDirectory()) directories.add(source)
+  }
+  return directories
+}
+
+function readFlag(path: string): boolean {
+  return existsSync(path) && readFileSync(path, 'utf8').startsWith('Y')
+}
+
+/** Root with CAP_SYS_ADMIN over the initial user namespace, or over one that maps all ids as itself. */
+function isPrivileged(): boolean {
+  const status = parseProcStatus(readFileSync('/proc/self/status', 'utf8'))
+  const effective = BigInt(`0x${status.get('CapEff') ?? '0'}`)
+  return (effective & capabilityMask(['CAP_SYS_ADMIN'])) !== 0n
+}
+
+/** Source: proc_pid_limits(5): name in 26 columns, soft, hard. */
+const LIMIT_NAMES: Readonly<Record<string, string>> = {
+  'Max cpu time': 'RLIMIT_CPU',
+  'Max file size': 'RLIMIT_FSIZE',
+  'Max data size': 'RLIMIT_DATA',
+  'Max stack size': 'RLIMIT_STACK',
+  'Max core file size': 'RLIMIT_CORE',
+  'Max resident set': 'RLIMIT_RSS',
+  'Max processes': 'RLIMIT_NPROC',
+  'Max open files': 'RLIMIT_NOFILE',
+  'Max locked memory': 'RLIMIT_MEMLOCK',
+  'Max address space': 'RLIMIT_AS',
+  'Max file locks': 'RLIMIT_LOCKS',
+  'Max pending signals': 'RLIMIT_SIGPENDING',
+  'Max msgqueue size': 'RLIMIT_MSGQUEUE',
+  'Max nice priority': 'RLIMIT_NICE',
+  'Max realtime priority': 'RLIMIT_RTPRIO',
+  'Max realtime timeout': 'RLIMIT_RTTIME',
+}
+const LIMIT_NAME_COLUMNS = 26
+
+function readHardLimits(): Readonly<Record<string, bigint>> {
+  const limits: Record<string, bigint> = {}
+  for (const line of readFileSync('/proc/self/limits', 'utf8').split('\n')) {
+    const name = LIMIT_NAMES[line.slice(0, LIMIT_NAME_COLUMNS).trim()]
+    const hard = line.slice(LIMIT_NAME_COLUMNS).trim().split(/\s+/)[1]
+    if (name !== undefined && hard !== undefined) limits[name] = hard === 'unlimited' ? RLIM_INFINITY : BigInt(hard)
+  }
+  return limits
+}
