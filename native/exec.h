@@ -2,6 +2,10 @@
 #ifndef BERTH_EXEC_H
 #define BERTH_EXEC_H
 
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE
+#endif
+
 #include "plan.h"
 
 #include <sys/types.h>
@@ -22,6 +26,7 @@ struct context {
     pid_t child;         /* in the launcher: the child, not reaped yet; else 0 */
     bool is_child, is_helper, is_done;
     mode_t umask;        /* what an executed program gets; berth-init itself has 0, so that modes are exact */
+    char home[4096];     /* HOME=… for an environment without one; empty: none is added */
     char *scratch;       /* SCRATCH_BYTES for one operation at a time */
     uint32_t message_bytes;
     char message[RECORD_MAX_MESSAGE];
@@ -32,6 +37,7 @@ struct context {
 };
 
 #define SCRATCH_BYTES 65536
+#define HOME_PREFIX "HOME="
 
 /* exec.c. An operation gives 0 or -errno; what else it has to say goes to the message. */
 int run_stage(struct context *ctx, enum stage stage);
@@ -48,6 +54,7 @@ void say_number(struct context *ctx, int64_t number);
 void say_wait_status(struct context *ctx, int status);
 char *put_text(char *at, const char *end, const char *text);
 char *put_number(char *at, const char *end, int64_t number);
+char *put_with_pid(char *at, const char *end, const char *text, pid_t pid);
 
 /* pair.c: the two sides talking. */
 int pair_receive(struct context *ctx, enum record_kind kind, int64_t tag, int *fd);
@@ -77,6 +84,7 @@ char *put_fd_path(char *at, const char *end, int fd);
 int write_all(int fd, const char *bytes, size_t length);
 int read_some(int fd, char *bytes, size_t length);
 int kernel_pidfd_open(pid_t pid);
+int open_process_file(const struct context *ctx, pid_t pid, const char *name, int flags);
 void reset_signals(void);
 
 #define RETRY(call) \
@@ -84,6 +92,10 @@ void reset_signals(void);
 
 void close_scoped(int *fd);
 #define SCOPED __attribute__((cleanup(close_scoped)))
+
+#ifndef CLOSE_RANGE_CLOEXEC
+#define CLOSE_RANGE_CLOEXEC 4u /* 5.11 */
+#endif
 
 /* A directory argument: none means the process's own view. */
 static inline int dir_fd(const union arg *arg)

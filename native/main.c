@@ -14,7 +14,6 @@
 
 #define FIRST_SLOT_FD 3
 #define STDIO_SLOTS 3
-#define CLOSE_RANGE_CLOEXEC 4u
 #define PROC_ROOT_INO 1
 
 static struct context context;
@@ -89,7 +88,7 @@ static int decode_frame(struct context *ctx, const char **why)
 
 static void refuse_frame(struct context *ctx, int error, const char *why)
 {
-    ctx->stage = STAGE_HOST;
+    ctx->stage = STAGE_COUNT; /* no stage's */
     ctx->step = PLAN_NO_STEP;
     ctx->message_bytes = 0;
     say(ctx, why);

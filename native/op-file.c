@@ -146,13 +146,12 @@ int op_write_checked(struct context *ctx, const union arg *args)
 
 int op_write_child(struct context *ctx, const union arg *args)
 {
-    char path[64], *end = path + sizeof path;
-    if (ctx->child <= 0)
-        return -ESRCH;
-    char *at = put_text(put_text(put_number(path, end, ctx->child), end, "/"), end, args[0].bytes);
-    if (at == end)
-        return -ENAMETOOLONG;
-    return write_once(result(openat(ctx->proc, path, O_WRONLY | O_CLOEXEC | O_NOFOLLOW)), &args[1]);
+    return write_once(open_process_file(ctx, ctx->child, args[0].bytes, O_WRONLY | O_NOFOLLOW), &args[1]);
+}
+
+int op_open_child(struct context *ctx, const union arg *args)
+{
+    return keep_fd(ctx, &args[2], open_process_file(ctx, ctx->child, args[0].bytes, (int)args[1].i));
 }
 
 int op_chown(struct context *ctx, const union arg *args)
@@ -246,16 +245,23 @@ int op_create_file(struct context *ctx, const union arg *args)
 
 int op_read(struct context *ctx, const union arg *args)
 {
-    int flags = O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY;
-    int fd SCOPED = openat(dir_fd(&args[0]), args[1].bytes, flags);
-    if (fd < 0 || args[2].i < 0)
-        return fd < 0 ? -errno : -EINVAL;
-    for (int64_t left = args[2].i, got = 0;; left -= got) {
-        got = read_some(fd, ctx->scratch, (size_t)(left < RECORD_MAX_DATA ? left : RECORD_MAX_DATA));
-        if (got <= 0 && left < args[2].i)
-            return (int)got;
-        int error = got < 0 ? (int)got : send_record(ctx, RECORD_DATA, ctx->scratch, (size_t)got);
-        if (error < 0 || got == 0)
+    struct stat stat;
+    int flags = O_RDONLY | O_NONBLOCK | O_NOCTTY; /* Opening a pipe must not wait, nor a terminal become ours. */
+    uint64_t resolve = args[0].fd < 0 ? 0 : RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS;
+    int fd SCOPED = kernel_openat2(dir_fd(&args[0]), args[1].bytes, (uint64_t)flags, 0, resolve);
+    if (fd < 0)
+        return fd;
+    if (fstat(fd, &stat) < 0)
+        return -errno;
+    if (!S_ISREG(stat.st_mode) || args[2].i < 0)
+        return -EINVAL;
+    for (int64_t total = 0;;) {
+        int got = read_some(fd, ctx->scratch, RECORD_MAX_DATA);
+        if (got < 0 || (got == 0 && total > 0))
+            return got;
+        total += got;
+        int error = total > args[2].i ? -EFBIG : send_record(ctx, RECORD_DATA, ctx->scratch, (size_t)got);
+        if (error < 0 || got < RECORD_MAX_DATA)
             return error;
     }
 }

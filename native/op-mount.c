@@ -4,8 +4,8 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -14,7 +14,12 @@
 #define FSCONFIG_CMD_CREATE 6u
 #define FSOPEN_CLOEXEC 1u
 #define FSMOUNT_CLOEXEC 1u
+#define OPEN_TREE_CLONE 1u
 #define OPEN_TREE_CLOEXEC O_CLOEXEC
+#define MOUNT_ATTR_RDONLY 1u
+#ifndef AT_RECURSIVE
+#define AT_RECURSIVE 0x8000
+#endif
 #define MOVE_MOUNT_F_EMPTY_PATH 0x04u
 #define MOVE_MOUNT_T_EMPTY_PATH 0x40u
 #define FSCONFIG_STRING_MAX 256
@@ -192,6 +197,48 @@ int op_mount(struct context *ctx, const union arg *args)
     /* The path of an fd is taken from the host's /proc, whatever is mounted at /proc where this process is. */
     put_fd_path(target, target + sizeof target, args[1].fd);
     return in_directory(ctx->proc, call_mount, &call);
+}
+
+/* Something of a container's own tree to be mounted over. */
+static int open_target(const union arg *root, const union arg *path)
+{
+    return tree_open(dir_fd(root), path->bytes, O_PATH);
+}
+
+static int attach(int mount, int target)
+{
+    unsigned flags = MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH;
+    return result(syscall(SYS_move_mount, mount, "", target, "", flags));
+}
+
+/* Before 6.15 a detached mount can't be cloned. Then the mount itself covers the first path; where it is attached
+ * now, it can be cloned for the others. */
+int op_mask(struct context *ctx, const union arg *args)
+{
+    (void)ctx;
+    struct stat stat;
+    int target SCOPED = open_target(&args[0], &args[1]);
+    if (target < 0 || fstat(target, &stat) < 0)
+        return target < 0 ? target : -errno;
+    int cover = S_ISDIR(stat.st_mode) ? args[2].fd : args[3].fd;
+    int clone SCOPED = (int)syscall(SYS_open_tree, cover, "", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH);
+    if (clone < 0 && errno != EINVAL)
+        return -errno;
+    return attach(clone < 0 ? cover : clone, target);
+}
+
+int op_readonly_path(struct context *ctx, const union arg *args)
+{
+    (void)ctx;
+    struct mount_attr_v0 attr = { .set = MOUNT_ATTR_RDONLY };
+    unsigned flags = AT_EMPTY_PATH | AT_RECURSIVE;
+    int target SCOPED = open_target(&args[0], &args[1]);
+    if (target < 0)
+        return target;
+    int clone SCOPED = (int)syscall(SYS_open_tree, target, "", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | flags);
+    if (clone < 0 || syscall(SYS_mount_setattr, clone, "", flags, &attr, sizeof attr) < 0)
+        return -errno;
+    return attach(clone, target);
 }
 
 int op_umount(struct context *ctx, const union arg *args)

@@ -16,9 +16,7 @@
 #define CLONE_PARENT_FLAG 0x00008000ull
 #define CLONE_NEWUSER_FLAG 0x10000000ull
 #define CLONE_INTO_CGROUP_FLAG 0x200000000ull
-#define CLOSE_RANGE_CLOEXEC 4u
 #define KERNEL_SIGNALS 64
-#define NEWEST_FIXED_FD 2
 
 /* struct clone_args of <linux/sched.h>, which does not go together with <sched.h>. */
 struct clone_arguments {
@@ -164,17 +162,24 @@ int op_unshare(struct context *ctx, const union arg *args)
     return result(syscall(SYS_unshare, (int)args[0].i));
 }
 
-static int write_process_file(const struct context *ctx, pid_t pid, const char *name, const union arg *text)
+/* Opens a file of a process below the host's /proc. The pid is one of ours that is not reaped yet. */
+int open_process_file(const struct context *ctx, pid_t pid, const char *name, int flags)
 {
     char path[64], *end = path + sizeof path;
-    put_text(put_number(path, end, pid), end, name);
-    int fd SCOPED = openat(ctx->proc, path, O_WRONLY | O_CLOEXEC);
-    return fd < 0 ? -errno : write_all(fd, text->bytes, text->length);
+    if (pid <= 0)
+        return -ESRCH;
+    char *at = put_text(put_text(put_number(path, end, pid), end, "/"), end, name);
+    return at == end ? -ENAMETOOLONG : result(RETRY(openat(ctx->proc, path, flags | O_CLOEXEC)));
+}
+
+static int write_map(const struct context *ctx, pid_t pid, const char *name, const union arg *map)
+{
+    int fd SCOPED = open_process_file(ctx, pid, name, O_WRONLY);
+    return fd < 0 ? fd : write_all(fd, map->bytes, map->length);
 }
 
 int op_userns(struct context *ctx, const union arg *args)
 {
-    char path[64], *end = path + sizeof path;
     pid_t pid = clone3(CLONE_NEWUSER_FLAG, -1, SIGCHLD);
     if (pid < 0)
         return pid;
@@ -183,12 +188,11 @@ int op_userns(struct context *ctx, const union arg *args)
         for (;;)
             pause();
     }
-    int error = write_process_file(ctx, pid, "/uid_map", &args[0]);
+    int error = write_map(ctx, pid, "uid_map", &args[0]);
     if (error >= 0)
-        error = write_process_file(ctx, pid, "/gid_map", &args[1]);
-    put_text(put_number(path, end, pid), end, "/ns/user");
+        error = write_map(ctx, pid, "gid_map", &args[1]);
     if (error >= 0)
-        error = result(openat(ctx->proc, path, O_RDONLY | O_CLOEXEC));
+        error = open_process_file(ctx, pid, "ns/user", O_RDONLY);
     kill(pid, SIGKILL);
     RETRY(waitpid(pid, NULL, 0));
     return keep_fd(ctx, &args[2], error);
@@ -234,10 +238,13 @@ int op_dup2(struct context *ctx, const union arg *args)
         return -EBADF;
     if (from == target)
         return result(fcntl(target, F_SETFD, 0));
+    bool reports_to_pair = ctx->report == ctx->pair;
     int error = move_away(&ctx->proc, target);
-    if (error >= 0 && ctx->pair >= 0)
+    if (error >= 0)
         error = move_away(&ctx->pair, target);
-    if (error >= 0 && target > NEWEST_FIXED_FD)
+    if (reports_to_pair)
+        ctx->report = ctx->pair;
+    else if (error >= 0)
         error = move_away(&ctx->report, target);
     for (uint32_t slot = 0; error >= 0 && slot < ctx->slot_count; slot++)
         if (ctx->slots[slot] == target)
@@ -295,9 +302,19 @@ int op_access_exec(struct context *ctx, const union arg *args)
     return outcome;
 }
 
+/* The decoder left room for one more. */
+static void add_home(struct context *ctx, const union arg *env)
+{
+    for (uint32_t i = 0; i < env->count; i++)
+        if (!strncmp(env->list[i], HOME_PREFIX, strlen(HOME_PREFIX)))
+            return;
+    env->list[env->count] = ctx->home[0] ? ctx->home : NULL;
+}
+
 int op_execve(struct context *ctx, const union arg *args)
 {
     int outcome = -ENOENT;
+    add_home(ctx, &args[2]);
     child_before_exec(ctx);
     umask(ctx->umask);
     for (uint32_t i = 0; i < args[0].count; i++) {

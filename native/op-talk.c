@@ -145,25 +145,15 @@ int op_send_fd_to(struct context *ctx, const union arg *args)
     int socket_fd SCOPED = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
     if (socket_fd < 0 || RETRY(connect(socket_fd, (struct sockaddr *)&address, sizeof address)) < 0)
         return -errno;
-    char pid[24];
-    size_t pid_bytes = (size_t)(put_number(pid, pid + sizeof pid, container_pid(ctx)) - pid);
-    bool empty = args[2].length == 0 && args[3].length == 0;
-    struct iovec parts[] = { { args[2].bytes, args[2].length }, { pid, pid_bytes }, { args[3].bytes, args[3].length } };
-    if (empty)
-        parts[1] = (struct iovec){ (char[]){ 0 }, 1 };
-    int sent = send_with_fd(socket_fd, parts, 3, args[1].fd);
-    if (sent < 0)
-        return sent;
-    /* The fd went with the first bytes; a long state may need more writes. */
-    size_t skip = (size_t)sent;
-    for (size_t i = 0; i < 3; i++) {
-        size_t done = skip < parts[i].iov_len ? skip : parts[i].iov_len;
-        skip -= done;
-        int error = write_all(socket_fd, (char *)parts[i].iov_base + done, parts[i].iov_len - done);
-        if (error < 0)
-            return error;
-    }
-    return 0;
+    char *end = ctx->scratch + SCRATCH_BYTES;
+    struct iovec data = { ctx->scratch, 1 }; /* An fd needs at least one byte to go with. */
+    ctx->scratch[0] = 0;
+    if (args[2].length > 0)
+        data.iov_len = (size_t)(put_with_pid(ctx->scratch, end, args[2].bytes, container_pid(ctx)) - ctx->scratch);
+    if (data.iov_len == SCRATCH_BYTES)
+        return -E2BIG;
+    int sent = send_with_fd(socket_fd, &data, 1, args[1].fd);
+    return sent < 0 ? sent : write_all(socket_fd, ctx->scratch + sent, data.iov_len - (size_t)sent);
 }
 
 /* DONE: nothing is undone from here on. Without wait_start it means that the program runs. */

@@ -49,7 +49,7 @@ size_t plan_memory_bytes(const struct plan_header *header)
     /* A step takes at least 16 bytes of the frame, an argument and a list 8, a text in a list 1. Pages that are
    * not needed are never touched. */
     size_t frame = header->frame_bytes;
-    return frame + frame / 16 * sizeof(struct step) + frame / 8 * (sizeof(union arg) + sizeof(char *)) +
+    return frame + frame / 16 * sizeof(struct step) + frame / 8 * (sizeof(union arg) + 2 * sizeof(char *)) +
                   frame * sizeof(char *);
 }
 
@@ -82,7 +82,7 @@ static int decode_list(struct region *in, struct region *memory, union arg *arg)
         return -EINVAL;
     char *end = text + head[1];
     arg->count = head[0];
-    arg->list = (char **)region_take(memory, ((size_t)head[0] + 1) * sizeof(char *));
+    arg->list = (char **)region_take(memory, ((size_t)head[0] + 2) * sizeof(char *));
     if (!arg->list)
         return -EINVAL;
     for (uint32_t i = 0; i < head[0]; i++) {
@@ -92,7 +92,7 @@ static int decode_list(struct region *in, struct region *memory, union arg *arg)
         arg->list[i] = text;
         text = nul + 1;
     }
-    arg->list[head[0]] = NULL;
+    arg->list[head[0]] = arg->list[head[0] + 1] = NULL;
     return text == end ? 0 : -EINVAL;
 }
 

@@ -71,7 +71,7 @@ enum op {
 union arg {
     int64_t i;
     struct { char *bytes; uint32_t length; };   /* a text is followed by a NUL */
-    struct { char **list; uint32_t count; };    /* followed by a NULL */
+    struct { char **list; uint32_t count; };    /* followed by a NULL and room for one more */
     struct { int32_t slot; int32_t fd; };       /* fd is filled in when the step runs */
 };
 

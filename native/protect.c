@@ -76,17 +76,14 @@ void protect_self(char **argv, char **envp, bool reexecute)
     prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
     if (!reexecute || is_protected())
         return;
-    size_t words = 0;
-    for (; envp[words]; words++)
-        if (strcmp(envp[words], done_word) == 0)
+    /* The word only ends what would else go round for ever. A plan says what environment its programs have. */
+    for (size_t i = 0; envp[i]; i++)
+        if (strcmp(envp[i], done_word) == 0)
             refuse("Cannot protect berth-init: its copy is writable\n");
-    char *with_word[words + 2];
-    memcpy(with_word, envp, words * sizeof *envp);
-    with_word[words] = done_word;
-    with_word[words + 1] = NULL;
+    char *environment[] = { done_word, NULL };
     int fd = clone_mount();
     if (fd < 0)
         fd = copy_to_memfd();
-    syscall(SYS_execveat, fd, "", argv, with_word, AT_EMPTY_PATH);
+    syscall(SYS_execveat, fd, "", argv, environment, AT_EMPTY_PATH);
     refuse("Cannot protect berth-init: neither a read-only mount nor a sealed copy of it can be executed\n");
 }

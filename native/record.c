@@ -118,3 +118,15 @@ char *put_number(char *at, const char *end, int64_t number)
         *--first = '-';
     return put_text(at, end, first);
 }
+
+/* Appends a text in which each byte 0x01 stands for the pid that nobody knew when the text was written. */
+char *put_with_pid(char *at, const char *end, const char *text, pid_t pid)
+{
+    for (; *text && at < end; text++) {
+        if (*text == 1)
+            at = put_number(at, end, pid);
+        else
+            *at++ = *text;
+    }
+    return at;
+}

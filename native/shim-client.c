@@ -77,7 +77,8 @@ static void queue(struct client *client, enum shim_frame type, const void *paylo
         client->progress_ms = shim_now_ms();
     const uint32_t header[2] = { (uint32_t)type, (uint32_t)length };
     put(client, header, sizeof header);
-    put(client, payload, length);
+    if (length > 0)
+        put(client, payload, length);
 }
 
 static void send_queued(struct client *client)

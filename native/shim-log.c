@@ -102,7 +102,7 @@ static void cut(int64_t keep)
     shim_log.size = keep;
 }
 
-/* One line that says how many were lost, after the disk has room again. */
+/* One line that says how many were lost, as soon as there is room for it. */
 static bool confess(void)
 {
     if (shim_log.lost == 0)
@@ -236,13 +236,16 @@ void shim_log_write(enum shim_stream stream, const uint8_t *bytes, size_t length
 void shim_log_end(enum shim_stream stream)
 {
     size_t length = shim_log.partial[stream].length;
-    if (shim_log.dir < 0 || length == 0)
+    if (shim_log.dir < 0 || (length == 0 && shim_log.lost == 0))
         return;
     stamp(stream);
     /* P, because there was no newline: whoever joins the pieces gets the container's bytes again. */
-    emit(LINE_PARTIAL, shim_log.partial[stream].bytes, length, NULL, 0);
+    if (length > 0)
+        emit(LINE_PARTIAL, shim_log.partial[stream].bytes, length, NULL, 0);
     flush();
     shim_log.partial[stream].length = 0;
+    if (reopen())
+        (void)confess(); /* the last chance to */
 }
 
 void shim_log_start(const struct shim_config *config)

@@ -13,6 +13,8 @@ export interface LaunchOptions {
   readonly stdio: readonly [LaunchStdio, LaunchStdio, LaunchStdio]
   /** How many fds from 3 on to hand through (`--preserve-fds`). */
   readonly preservedFds?: number
+  /** Told as soon as the container's process exists, while it is still being set up. */
+  readonly onPid?: (pid: number) => void
   /** Answers the plan's `ask` steps; the launcher goes on when it resolves and fails when it rejects. */
   readonly onAsk?: (tag: number, pid: number) => Promise<void>
 }
@@ -56,6 +58,7 @@ export async function launch(plan: Plan, options: LaunchOptions): Promise<Launch
         )
       case 'pid':
         pid = record.pid
+        options.onPid?.(pid)
         break
       case 'warn':
         warnings.push(record)

@@ -16,8 +16,9 @@ export interface NamespaceFamily {
 /** A plan holds at most 4,096 steps. */
 const BATCH_SIZE = 2048
 
-const EINVAL = 22
 const EPERM = 1
+/** The initial user and PID namespace. Source: include/linux/proc_ns.h. */
+const INITIAL_INODES: readonly number[] = [0xefff_fffd, 0xefff_fffc]
 
 /**
  * Asks the namespaces whose files are at these paths. A path that is gone, or is no namespace, is left out.
@@ -29,7 +30,9 @@ export async function readNamespaceRelations(paths: readonly string[]): Promise<
     await using helper = new Helper()
     for (let start = 0; start < paths.length; start += BATCH_SIZE) {
       const batch = paths.slice(start, start + BATCH_SIZE)
-      const steps = batch.map(path => step('nsinfo', { path }, { why: 'ask a namespace for its family', tolerate: 'all' }))
+      const steps = batch.map(path =>
+        step('nsinfo', { path }, { why: 'ask a namespace for its family', tolerate: 'all' }),
+      )
       records.push(...(await helper.run(steps)).data)
     }
   } catch (error) {
@@ -65,7 +68,7 @@ export function parseNamespaceInfo(bytes: Uint8Array): { relation: NamespaceRela
       owner: ownerErrno === 0 ? inodeAt(32) : null,
       ownerUid: ownerUid === NO_UID ? null : ownerUid,
     },
-    // EINVAL: this kind does not nest. EPERM is also what the initial namespaces answer, which have no parent.
-    hidden: (parentErrno !== 0 && parentErrno !== EINVAL && parentErrno !== EPERM) || ownerErrno === EPERM,
+    // EPERM is also what the initial namespaces answer, which have no parent, and EINVAL that of a kind that does not nest.
+    hidden: !INITIAL_INODES.includes(inodeAt(16)) && (parentErrno === EPERM || ownerErrno === EPERM),
   }
 }

@@ -1,8 +1,15 @@
 import { readdirSync, readFileSync, readlinkSync } from 'node:fs'
-import type { IdMaps, NamespaceHolder, NamespaceSighting, NamespaceSightings, ProcessSighting } from '../linux/namespace-tree.ts'
 import { parseIdMap } from '../linux/id-map.ts'
 import { parseMountInfo } from '../linux/mountinfo.ts'
-import { namespaceOfProcName, parseNamespaceLink } from '../linux/namespaces.ts'
+import type {
+  IdMaps,
+  NamespaceHolder,
+  NamespaceMember,
+  NamespaceSighting,
+  NamespaceSightings,
+  ProcessSighting,
+} from '../linux/namespace-tree.ts'
+import { namespaceOfProcName, namespaceOfType, parseNamespaceLink } from '../linux/namespaces.ts'
 import { parseProcStatus } from '../linux/proc-stat.ts'
 import { readNamespaceRelations } from './namespace-relations.ts'
 
@@ -87,11 +94,16 @@ function namespacesOf(pid: number): NamespaceSighting[] {
   return sightings
 }
 
-function identityOf(pid: number): { comm: string; uid: number | null } {
+function identityOf(pid: number): Omit<NamespaceMember, 'pid'> {
   const status = seen(() => parseProcStatus(readFileSync(`/proc/${pid}/status`, 'utf8')))
-  if (typeof status === 'string') return { comm: '?', uid: null }
+  if (typeof status === 'string') return { comm: '?', uid: null, isKernelThread: false }
   const uid = Number(status.get('Uid')?.split(/\s+/)[0])
-  return { comm: status.get('Name') ?? '?', uid: Number.isInteger(uid) ? uid : null }
+  return {
+    comm: status.get('Name') ?? '?',
+    uid: Number.isInteger(uid) ? uid : null,
+    // A kernel thread has no memory of its own; neither has a zombie, but that is still somebody's program.
+    isKernelThread: !status.has('VmSize') && !(status.get('State') ?? '').startsWith('Z'),
+  }
 }
 
 function readIdMaps(pid: number, namespaces: readonly NamespaceSighting[], idMaps: Map<number, IdMaps>): void {
@@ -141,7 +153,7 @@ function namespacePaths(
   }
   for (const { pid, namespaces } of processes)
     for (const { type, inode, forChildren } of namespaces)
-      add(inode, `/proc/${pid}/ns/${fileName(type)}${forChildren ? '_for_children' : ''}`)
+      add(inode, `/proc/${pid}/ns/${namespaceOfType(type)?.procName}${forChildren ? '_for_children' : ''}`)
   for (const holder of holders)
     add(
       holder.inode,

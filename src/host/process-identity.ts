@@ -1,5 +1,5 @@
 import { readFileSync } from 'node:fs'
-import { parseProcStat, type ProcStat } from '../linux/proc-stat.ts'
+import { type ProcStat, parseProcStat } from '../linux/proc-stat.ts'
 
 /** A process that a later one with the same id can't be mistaken for. */
 export interface ProcessIdentity {
@@ -17,7 +17,9 @@ export function processIdentity(pid: number): ProcessIdentity | null {
 /** Whether the process is still there and not a zombie. */
 export function sameProcess(identity: ProcessIdentity): boolean {
   const stat = readProcStat(identity.pid)
-  return stat !== null && Number(stat.startTimeTicks) === identity.startTicks && stat.state !== 'Z' && stat.state !== 'X'
+  return (
+    stat !== null && Number(stat.startTimeTicks) === identity.startTicks && stat.state !== 'Z' && stat.state !== 'X'
+  )
 }
 
 function readProcStat(pid: number): ProcStat | null {

@@ -14,6 +14,7 @@ export interface ProcessSighting {
   readonly comm: string
   /** Its real user id as seen from here; null when not readable. */
   readonly uid: number | null
+  readonly isKernelThread: boolean
   readonly namespaces: readonly NamespaceSighting[]
 }
 
@@ -53,6 +54,7 @@ export interface NamespaceRelation {
   readonly ownerUid: number | null
 }
 
+/** The id maps of a user namespace, as seen from here. */
 export interface IdMaps {
   readonly uid: readonly IdMapping[]
   readonly gid: readonly IdMapping[]
@@ -67,15 +69,11 @@ export interface NamespaceSightings {
   readonly idMaps: ReadonlyMap<number, IdMaps>
 }
 
-export interface NamespaceMember {
-  readonly pid: number
-  readonly comm: string
-  readonly uid: number | null
-}
+export type NamespaceMember = Omit<ProcessSighting, 'namespaces'>
 
 /** A namespace with all that is known of it. */
 export interface Namespace extends NamespaceRelation {
-  /** In order of their pids: the first made it, or is the oldest that is left. */
+  /** Programs first, then kernel threads, each in the order in which they were seen. */
   readonly members: readonly NamespaceMember[]
   /** Processes whose next children will be in it, but which are not. */
   readonly waitingMembers: readonly NamespaceMember[]
@@ -95,6 +93,7 @@ export function groupNamespaces(sightings: NamespaceSightings): Namespace[] {
     const draft = drafts.get(inode)
     if (draft !== undefined) draft.idMaps = maps
   }
+  for (const draft of drafts.values()) draft.members.sort((a, b) => Number(a.isKernelThread) - Number(b.isKernelThread))
   return [...drafts.values()].sort(byKindAndInode)
 }
 
@@ -110,12 +109,12 @@ function draftOf(drafts: Map<number, Draft>, type: NamespaceType, inode: number)
 }
 
 function addProcess(drafts: Map<number, Draft>, process: ProcessSighting): void {
-  const { pid, comm, uid } = process
-  const own = new Set(process.namespaces.filter(each => !each.forChildren).map(each => each.inode))
-  for (const { type, inode, forChildren } of process.namespaces) {
+  const { namespaces, ...member } = process
+  const own = new Set(namespaces.filter(each => !each.forChildren).map(each => each.inode))
+  for (const { type, inode, forChildren } of namespaces) {
     const draft = draftOf(drafts, type, inode)
-    if (!forChildren) draft.members.push({ pid, comm, uid })
-    else if (!own.has(inode)) draft.waitingMembers.push({ pid, comm, uid })
+    if (!forChildren) draft.members.push(member)
+    else if (!own.has(inode)) draft.waitingMembers.push(member)
   }
 }
 
@@ -158,6 +157,7 @@ export interface OwnedNode {
   readonly nested: readonly OwnedNode[]
 }
 
+/** All namespaces, arranged by user namespace. */
 export interface NamespaceTree {
   /** User namespaces without a known parent: the initial one, and others when not all could be asked. */
   readonly roots: readonly UserNamespaceNode[]

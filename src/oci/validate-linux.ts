@@ -145,7 +145,9 @@ export function validateDeviceRules(rules: readonly DeviceRule[], path: string, 
 
 /** As the kernel judges names of interfaces: dev_valid_name() in net/core/dev.c. */
 export function isInterfaceName(name: string): boolean {
-  return name !== '' && Buffer.byteLength(name) < 16 && name !== '.' && name !== '..' && !/[/:\s\0]/.test(name)
+  return (
+    name !== '' && new TextEncoder().encode(name).length < 16 && name !== '.' && name !== '..' && !/[/:\s\0]/.test(name)
+  )
 }
 
 function validateNetDevices(linux: Linux, findings: Findings): void {

@@ -63,7 +63,12 @@ const PRINTERS: Readonly<Record<ArgKind, Printer>> = {
   openFlags: value => printOpenFlags(Number(value)),
   resolveFlags: flagPrinter(openFlags, 'RESOLVE_'),
   openTreeFlags: flagPrinter(
-    { ...mountFlags, AT_RECURSIVE: openFlags.AT_RECURSIVE, AT_EMPTY_PATH: openFlags.AT_EMPTY_PATH },
+    {
+      ...mountFlags,
+      AT_RECURSIVE: openFlags.AT_RECURSIVE,
+      AT_EMPTY_PATH: openFlags.AT_EMPTY_PATH,
+      AT_SYMLINK_NOFOLLOW: openFlags.AT_SYMLINK_NOFOLLOW,
+    },
     'OPEN_TREE_',
     'AT_',
   ),

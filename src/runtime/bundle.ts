@@ -1,8 +1,8 @@
 import { lstatSync, readFileSync, realpathSync } from 'node:fs'
 import { isAbsolute, join } from 'node:path'
 import { BerthError, messageOf } from '../lib/error.ts'
-import { parseRuntimeSpec } from '../oci/runtime-spec-parser.ts'
 import type { RuntimeSpec } from '../oci/runtime-spec.ts'
+import { parseRuntimeSpec } from '../oci/runtime-spec-parser.ts'
 import { validateRuntimeSpec } from '../oci/runtime-validate.ts'
 
 /** The longest config.json that is read: far more than the largest real ones (some 100 KB). */
@@ -45,7 +45,10 @@ function readConfig(file: string): string {
   const stat = lstatSync(file, { throwIfNoEntry: false })
   if (stat === undefined) throw new BerthError('notFound', `Cannot read "${file}": it does not exist`)
   if (stat.size > CONFIG_LIMIT_BYTES)
-    throw new BerthError('invalidArgument', `Cannot read "${file}": it has ${stat.size} bytes, expected at most ${CONFIG_LIMIT_BYTES}`)
+    throw new BerthError(
+      'invalidArgument',
+      `Cannot read "${file}": it has ${stat.size} bytes, expected at most ${CONFIG_LIMIT_BYTES}`,
+    )
   return readFileSync(file, 'utf8')
 }
 
@@ -58,7 +61,10 @@ function rootOf(spec: RuntimeSpec, bundle: string): string {
   if (stat === undefined)
     throw new BerthError('notFound', `Cannot use root filesystem "${absolute}": it does not exist`)
   if (stat.isSymbolicLink())
-    throw new BerthError('invalidArgument', `Cannot use root filesystem "${absolute}": it is a symbolic link, expected a directory`)
+    throw new BerthError(
+      'invalidArgument',
+      `Cannot use root filesystem "${absolute}": it is a symbolic link, expected a directory`,
+    )
   if (!stat.isDirectory())
     throw new BerthError('invalidArgument', `Cannot use root filesystem "${absolute}": it is not a directory`)
   return absolute

@@ -31,7 +31,11 @@ export function composeCgroupMount(
   const target = builder.slots.allocate(`target of ${destination}`)
   builder.child.push(
     step('mkdirs', { root, path: destination, mode: 0o755, out: target }, 'find or make the mount point'),
-    step('mount_fs', { fstype: 'tmpfs', source: 'tmpfs', options: ['mode=755'], attrs: attrs & ~MOUNT_ATTR_RDONLY, out: slot }, 'make the directory of the cgroup hierarchies'),
+    step(
+      'mount_fs',
+      { fstype: 'tmpfs', source: 'tmpfs', options: ['mode=755'], attrs: attrs & ~MOUNT_ATTR_RDONLY, out: slot },
+      'make the directory of the cgroup hierarchies',
+    ),
     attach(slot, target, destination),
   )
   for (const hierarchy of hierarchies) {
@@ -39,7 +43,13 @@ export function composeCgroupMount(
     mountHierarchy(builder, input, hierarchy, join(destination, name), attrs, root)
     for (const controller of hierarchy.controllers)
       if (hierarchy.version === 1 && controller !== name && !controller.includes('='))
-        builder.child.push(step('symlink', { target: name, root, path: join(destination, controller) }, `find ${controller} under its own name too`))
+        builder.child.push(
+          step(
+            'symlink',
+            { target: name, root, path: join(destination, controller) },
+            `find ${controller} under its own name too`,
+          ),
+        )
   }
   if ((attrs & MOUNT_ATTR_RDONLY) === 0) return []
   return [
@@ -51,10 +61,19 @@ export function composeCgroupMount(
   ]
 }
 
-function mountHierarchy(builder: PlanBuilder, input: ContainerInput, hierarchy: CgroupHierarchy, destination: string, attrs: number, root: Slot): void {
+function mountHierarchy(
+  builder: PlanBuilder,
+  input: ContainerInput,
+  hierarchy: CgroupHierarchy,
+  destination: string,
+  attrs: number,
+  root: Slot,
+): void {
   const slot = builder.slots.allocate(destination)
   const target = builder.slots.allocate(`target of ${destination}`)
-  builder.child.push(step('mkdirs', { root, path: destination, mode: 0o755, out: target }, 'find or make the mount point'))
+  builder.child.push(
+    step('mkdirs', { root, path: destination, mode: 0o755, out: target }, 'find or make the mount point'),
+  )
   if (namespaceOf(input.spec, 'cgroup') !== null) builder.child.push(mountStep(hierarchy, attrs, slot))
   else bindOwn(builder, input, hierarchy, attrs, slot)
   builder.child.push(attach(slot, target, destination))
@@ -70,15 +89,33 @@ function mountStep(hierarchy: CgroupHierarchy, attrs: number, slot: Slot): Step 
 }
 
 /** Without a cgroup namespace the container is shown its own directory only; the whole hierarchy would be the host's (CVE-2023-25809). */
-function bindOwn(builder: PlanBuilder, input: ContainerInput, hierarchy: CgroupHierarchy, attrs: number, slot: Slot): void {
-  const own = input.cgroup.location.directories.find(each => each.hierarchy.mountPoint === hierarchy.mountPoint)
+function bindOwn(
+  builder: PlanBuilder,
+  input: ContainerInput,
+  hierarchy: CgroupHierarchy,
+  attrs: number,
+  slot: Slot,
+): void {
+  const own = input.cgroupLocation.directories.find(each => each.hierarchy.mountPoint === hierarchy.mountPoint)
   const stage = input.facts.privileged ? builder.host : builder.child
   const path = own?.dir ?? hierarchy.mountPoint
   stage.push(
-    step('open_tree', { dir: null, path, flags: OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC, out: slot }, "take the container's own cgroup as a detached mount"),
+    step(
+      'open_tree',
+      { dir: null, path, flags: OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC, out: slot },
+      "take the container's own cgroup as a detached mount",
+    ),
     step(
       'mount_setattr',
-      { fd: slot, path: '', flags: AT_EMPTY_PATH, set: own === undefined ? attrs | MOUNT_ATTR_RDONLY : attrs, clear: 0, propagation: 0, userns: null },
+      {
+        fd: slot,
+        path: '',
+        flags: AT_EMPTY_PATH,
+        set: own === undefined ? attrs | MOUNT_ATTR_RDONLY : attrs,
+        clear: 0,
+        propagation: 0,
+        userns: null,
+      },
       'set the attributes of the mount',
     ),
   )

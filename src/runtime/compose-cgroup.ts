@@ -13,6 +13,7 @@ import { type Step, step } from '../plan/step.ts'
 
 /** What a plan does about cgroups. */
 export interface CgroupComposition {
+  readonly location: CgroupLocation
   readonly host: readonly Step[]
   readonly parent: readonly Step[]
   readonly child: readonly Step[]
@@ -37,7 +38,10 @@ export interface CgroupInput {
   readonly ownerUid?: number | undefined
 }
 
-const NOTHING: CgroupComposition = Object.freeze({
+/** A default of ours, not of the configuration: no reason to fail where it can't be had. */
+const OOM_GROUP = 'memory.oom.group'
+
+const NOTHING: Omit<CgroupComposition, 'location'> = Object.freeze({
   host: [],
   parent: [],
   child: [],
@@ -56,12 +60,13 @@ const NOTHING: CgroupComposition = Object.freeze({
  * @throws {BerthError} conflict: the cgroup is in use; forbidden: no right to make it and it is needed; see `v1Settings`
  */
 export function composeCgroup(input: CgroupInput): CgroupComposition {
-  if (input.location.manager === 'systemd') return { ...NOTHING, unshareInChild: true, viaSystemd: true }
+  if (input.location.manager === 'systemd')
+    return { ...NOTHING, location: input.location, unshareInChild: true, viaSystemd: true }
   const settings = settingsFor(input.location, input.resources, input.oomGroup ?? true)
   const probes = probeCgroup(input.location)
   if (probes.some(each => !each.writable)) {
-    if (input.privileged || settings.some(each => each.file !== 'memory.oom.group')) throw notWritable(probes)
-    return { ...NOTHING }
+    if (input.privileged || settings.some(each => each.file !== OOM_GROUP)) throw notWritable(probes)
+    return { ...NOTHING, location: input.location }
   }
   const host: Step[] = []
   const child: Step[] = []
@@ -80,7 +85,7 @@ export function composeCgroup(input: CgroupInput): CgroupComposition {
     }
   }
   const undo = probes.flatMap(({ missing }) => missing.toReversed().map(removeStep))
-  return { ...NOTHING, host, child, undo, cloneInto, unshareInChild: child.length > 0 }
+  return { ...NOTHING, location: input.location, host, child, undo, cloneInto, unshareInChild: child.length > 0 }
 }
 
 /**
@@ -146,7 +151,7 @@ function enableSteps(dir: string, controllers: readonly string[], settings: read
   const file = 'cgroup.subtree_control'
   const all = controllers.map(each => `+${each}`).join(' ')
   const alone = controllers.map(each => {
-    const needed = settings.some(({ controller, note }) => controller === each && note !== '')
+    const needed = settings.some(({ controller, file }) => controller === each && file !== OOM_GROUP)
     const why = needed ? `the limits need ${each}` : `offer ${each}`
     return write(dir, file, `+${each}`, why, needed ? {} : { tolerate: 'all' })
   })
@@ -252,7 +257,7 @@ export function composeCgroupJoin(input: CgroupJoinInput): CgroupComposition {
       child.push(join.write)
     }
   }
-  return { ...NOTHING, host, child, cloneInto, unshareInChild: child.length > 0 }
+  return { ...NOTHING, location: input.location, host, child, cloneInto }
 }
 
 /** `PATH` or `CONTROLLER[,CONTROLLER…]:PATH`, as runc's `exec --cgroup` takes it. */

@@ -1,7 +1,7 @@
 import { BerthError } from '../lib/error.ts'
-import { O_DIRECTORY, O_PATH, O_RDONLY } from '../linux/open-flags.ts'
+import { AT_REMOVEDIR, O_DIRECTORY, O_PATH, O_RDONLY } from '../linux/open-flags.ts'
 import type { Slot } from '../plan/slots.ts'
-import { type Plan, step } from '../plan/step.ts'
+import { type Plan, type Step, step } from '../plan/step.ts'
 import { type Console, composeConsole, handOverMaster, mountConsole } from './compose-console.ts'
 import type { SeccompFilter } from './compose-credentials.ts'
 import { composeDevices } from './compose-devices.ts'
@@ -9,21 +9,24 @@ import { composeCreateHooks, hookSteps } from './compose-hooks.ts'
 import { composeHostname, composePaths, composeSysctl, openHostProc } from './compose-isolation.ts'
 import { composeMounts } from './compose-mounts.ts'
 import { composeNamespaces } from './compose-namespaces.ts'
+import { composeNetwork } from './compose-network.ts'
 import { composeProcess } from './compose-process.ts'
 import { attachRoot, enterRoot, handover, prepareRoot } from './compose-rootfs.ts'
-import { composeEnding, shimPipes } from './compose-shim.ts'
+import { composeEnding, SHIM_SOCKET, shimPipes } from './compose-shim.ts'
 import type { ContainerInput } from './container-input.ts'
-import { PlanBuilder } from './plan-builder.ts'
+import type { PlanBuilder } from './plan-builder.ts'
 
 /** The socket in a container's state directory at which its process waits for `start`. */
 export const START_SOCKET = 'start.sock'
+
+/** Everything that may be in a state directory while a container is being made. */
+const STATE_FILES = ['config.json', 'state.json', 'state.json.tmp', 'creator', START_SOCKET, SHIM_SOCKET] as const
 
 /**
  * The plan of a container: from its config, checked before, to the list of kernel calls that make it. Pure.
  * @throws {BerthError} invalidArgument, unavailable or notImplemented, for what can't be made, naming the config's field
  */
-export function composeContainer(input: ContainerInput, seccomp: SeccompFilter | null): Plan {
-  const builder = new PlanBuilder(input.stdio.preservedFds)
+export function composeContainer(builder: PlanBuilder, input: ContainerInput, seccomp: SeccompFilter | null): Plan {
   const { process } = input.spec
   if (process === undefined)
     throw new BerthError('invalidArgument', 'Cannot create the container: config.json has no process')
@@ -46,6 +49,7 @@ export function composeContainer(input: ContainerInput, seccomp: SeccompFilter |
       'make sure that the working directory exists (process.cwd)',
     ),
   )
+  composeNetwork(builder, input, input.netDevices)
   composeCreateHooks(builder, input)
   composeHostname(builder, input)
   composePaths(builder, input, root)
@@ -66,7 +70,18 @@ export function composeContainer(input: ContainerInput, seccomp: SeccompFilter |
     startHooks: hookSteps(input, 'startContainer'),
   })
   composeEnding(builder, input, console, pipes)
+  builder.undo.push(...forget(input.stateDirectory))
   return builder.finish()
+}
+
+/** When TypeScript dies while the container is being made, the launcher removes the traces on disk too. */
+function forget(stateDirectory: string): Step[] {
+  return [
+    ...STATE_FILES.map(name =>
+      step('unlink', { dir: null, path: `${stateDirectory}/${name}`, flags: 0 }, 'forget the container'),
+    ),
+    step('unlink', { dir: null, path: stateDirectory, flags: AT_REMOVEDIR }, 'forget the container'),
+  ]
 }
 
 /** Opens the door at which `start` will knock: the child holds the socket, so that nobody needs to stay for it. */

@@ -118,7 +118,8 @@ function capabilitySets(process: Process): Sets {
     effective: mask(effective),
     permitted: mask(permitted),
     inheritable: mask(inheritable),
-    ambient: mask(ambient),
+    // The kernel lets a capability be ambient only while it is permitted and inheritable; runc's own default config asks for more.
+    ambient: mask(ambient) & mask(permitted) & mask(inheritable),
     bounding: mask(bounding),
   }
 }

@@ -22,7 +22,7 @@ export function composeNamespaces(builder: PlanBuilder, input: ContainerInput, p
   const { spec } = input
   const joins = openJoined(builder, input)
   if (makesNew(spec, 'time')) makeTimeNamespace(builder, spec.linux?.timeOffsets)
-  builder.host.push(
+  builder.clone(
     step(
       'clone',
       { flags: cloneFlags(input), cgroup: input.cgroup.cloneInto, joins, pidfd: null },

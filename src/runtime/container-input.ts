@@ -1,7 +1,9 @@
 import type { CgroupLayout } from '../host/cgroup/layout.ts'
+import type { CgroupLocation } from '../host/cgroup/location.ts'
 import type { NamespaceType } from '../linux/namespaces.ts'
 import type { RuntimeSpec } from '../oci/runtime-spec.ts'
 import type { CgroupComposition } from './compose-cgroup.ts'
+import type { NetDeviceMove } from './net-devices.ts'
 
 /** Where a container's root filesystem comes from. */
 export type RootSource =
@@ -68,6 +70,8 @@ export interface ContainerInput {
   readonly root: RootSource
   readonly facts: HostFacts
   readonly cgroup: CgroupComposition
+  readonly cgroupLocation: CgroupLocation
+  readonly netDevices: readonly NetDeviceMove[]
   readonly stdio: StdioInput
   /** 'on request': the process waits at `start.sock` before execve. */
   readonly start: 'on request' | 'now'

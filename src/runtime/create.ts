@@ -1,20 +1,27 @@
 import { fstatSync, writeFileSync } from 'node:fs'
-import { launch, type Launched, type LaunchStdio } from '../host/launcher.ts'
+import { userInfo } from 'node:os'
+import { type CgroupLocation, type CgroupManagerKind, resolveCgroupPath } from '../host/cgroup/location.ts'
+import { findSystemd, openCgroup, openSystemdCgroup } from '../host/cgroup/open-cgroup.ts'
+import { type Launched, type LaunchStdio, launch } from '../host/launcher.ts'
+import { readNetworkState } from '../host/net-devices.ts'
 import { processIdentity } from '../host/process-identity.ts'
 import { BerthError } from '../lib/error.ts'
 import { parseContainerId } from '../oci/container-id.ts'
 import type { Plan } from '../plan/step.ts'
 import { type Bundle, readBundle } from './bundle.ts'
-import { type CgroupOwner, makeCgroup } from './container-cgroup.ts'
-import type { Ending, RootSource } from './container-input.ts'
+import { composeCgroup } from './compose-cgroup.ts'
 import { composeContainer } from './compose-container.ts'
+import { ASK_ID_MAPS, ASK_SCOPE } from './compose-namespaces.ts'
+import { CGROUP_OPTIONS } from './container-cgroup.ts'
+import { type Ending, makesNew, namespaceOf, type RootSource } from './container-input.ts'
 import { readHostFacts } from './host-facts.ts'
 import { writeIdMaps } from './id-maps.ts'
-import { ASK_ID_MAPS, ASK_SCOPE } from './compose-namespaces.ts'
+import { type NetDeviceMove, resolveNetDevices } from './net-devices.ts'
+import { PlanBuilder } from './plan-builder.ts'
+import { returnNetDevices } from './return-net-devices.ts'
 import type { RuntimeOptions } from './runtime-options.ts'
 import { seccompFilter } from './seccomp-filter.ts'
 import { type ContainerRecord, StateDirectory } from './state-directory.ts'
-import { undoPlan } from './undo.ts'
 
 /** How to create a container. */
 export interface CreateOptions extends RuntimeOptions {
@@ -28,7 +35,7 @@ export interface CreateOptions extends RuntimeOptions {
   readonly ending: Ending
   readonly stdio: readonly [LaunchStdio, LaunchStdio, LaunchStdio]
   /** In the place of the config's `root.path`: how `berth run` mounts an image. */
-  readonly root?: RootSource
+  readonly rootSource?: RootSource
   /** Sees the plan before it runs and may change it: how tests inject faults. */
   readonly onPlan?: (plan: Plan) => Plan
 }
@@ -37,6 +44,13 @@ export interface CreateOptions extends RuntimeOptions {
 export interface CreatedContainer extends Launched {
   readonly directory: StateDirectory
   readonly record: ContainerRecord
+}
+
+/** A plan and what it takes to carry it out. */
+export interface PreparedContainer {
+  readonly plan: Plan
+  readonly location: CgroupLocation
+  readonly netDevices: readonly NetDeviceMove[]
 }
 
 /**
@@ -48,14 +62,149 @@ export async function createContainer(id: string, options: CreateOptions): Promi
   parseContainerId(id)
   const bundle = readBundle(options.bundle)
   for (const warning of bundle.warnings) options.warn(warning)
-  const directory = new StateDirectory(options.root_, id)
+  const directory = new StateDirectory(options.root, id)
   directory.claim(bundle.configText)
   await using undo = new AsyncDisposableStack()
   undo.defer(() => directory.remove())
-  const prepared = prepare(id, bundle, directory, options)
-  const plan = options.onPlan?.(prepared.plan) ?? prepared.plan
-  undo.defer(() => prepared.cgroup.discard())
-  const created = await run(plan, prepared, options)
+  const prepared = await prepareContainer(id, bundle, directory.path, options)
+  undo.defer(async () => {
+    // Only a launcher that was killed leaves a cgroup; its undo has removed it otherwise, and this finds nothing.
+    await openCgroup(prepared.location, CGROUP_OPTIONS).kill(SIGKILL)
+    await returnNetDevices(directory.path, prepared.netDevices)
+    await openCgroup(prepared.location, CGROUP_OPTIONS).remove()
+  })
+  const created = await runPlan(id, bundle, directory, prepared, options)
   undo.move()
   return created
+}
+
+const SIGKILL = 9
+
+/** Everything up to the plan: reads the machine, changes nothing. What `explain` prints. */
+export async function prepareContainer(
+  id: string,
+  bundle: Bundle,
+  stateDirectory: string,
+  options: CreateOptions,
+): Promise<PreparedContainer> {
+  const { spec } = bundle
+  const facts = readHostFacts(spec, bundle.path)
+  const manager: CgroupManagerKind = options.systemdCgroup ? 'systemd' : 'cgroupfs'
+  const place = manager === 'systemd' ? await findSystemd(!facts.privileged) : undefined
+  const location = resolveCgroupPath(facts.cgroups, spec.linux?.cgroupsPath, id, manager, place)
+  const builder = new PlanBuilder(options.preservedFds)
+  const cgroup = composeCgroup({
+    location,
+    resources: spec.linux?.resources ?? {},
+    slots: builder.slots,
+    privileged: facts.privileged,
+    ownerUid: cgroupOwner(spec),
+  })
+  const netDevices = await findNetDevices(bundle)
+  const plan = composeContainer(
+    builder,
+    {
+      id,
+      spec,
+      bundle: bundle.path,
+      stateDirectory,
+      root: options.rootSource ?? { kind: 'directory', path: bundle.root },
+      facts,
+      cgroup,
+      cgroupLocation: location,
+      netDevices,
+      stdio: {
+        pipes: [0, 1, 2].map(index => isPipe(options.stdio[index])) as [boolean, boolean, boolean],
+        consoleSocket: options.consoleSocket,
+        preservedFds: options.preservedFds,
+      },
+      start: options.start,
+      ending: options.ending,
+      pivot: options.pivot,
+      newKeyring: options.newKeyring,
+    },
+    seccompFilter({ id, spec, bundle: bundle.path }),
+  )
+  return { plan: options.onPlan?.(plan) ?? plan, location, netDevices }
+}
+
+async function runPlan(
+  id: string,
+  bundle: Bundle,
+  directory: StateDirectory,
+  prepared: PreparedContainer,
+  options: CreateOptions,
+): Promise<CreatedContainer> {
+  let record: ContainerRecord | null = null
+  const launched = await launch(prepared.plan, {
+    stdio: options.stdio,
+    preservedFds: options.preservedFds,
+    onPid: pid => {
+      // Before the container is complete: whoever finds this directory after a crash must find the process too.
+      record = recordOf(id, bundle, pid, prepared)
+      directory.save(record)
+    },
+    onAsk: (tag, pid) => answer(id, tag, pid, bundle, prepared),
+  })
+  for (const { message, errno } of launched.warnings) options.warn(`${message} (errno ${errno})`)
+  if (record === null) throw new BerthError('internal', `Cannot create container "${id}": berth-init named no process`)
+  if (options.pidFile !== null) writeFileSync(options.pidFile, String(launched.pid))
+  directory.complete()
+  return { ...launched, directory, record }
+}
+
+function recordOf(id: string, bundle: Bundle, pid: number, prepared: PreparedContainer): ContainerRecord {
+  const process_ = processIdentity(pid)
+  if (process_ === null) throw new BerthError('cancelled', `Cannot create container "${id}": its process ended at once`)
+  return {
+    id,
+    bundle: bundle.path,
+    process: process_,
+    created: new Date().toISOString(),
+    root: bundle.root,
+    owner: userInfo().uid,
+    ownerName: userInfo().username,
+    cgroup: prepared.location,
+    netDevices: prepared.netDevices,
+  }
+}
+
+async function answer(
+  id: string,
+  tag: number,
+  pid: number,
+  bundle: Bundle,
+  prepared: PreparedContainer,
+): Promise<void> {
+  if (tag === ASK_ID_MAPS) return await writeIdMaps(pid, bundle.spec)
+  if (tag !== ASK_SCOPE) throw new BerthError('internal', `Cannot answer question ${tag} of the plan`)
+  const { linux, annotations } = bundle.spec
+  await openSystemdCgroup(prepared.location, CGROUP_OPTIONS).adopt(pid, linux?.resources ?? {}, {
+    id,
+    annotations: annotations ?? {},
+  })
+}
+
+/** Interfaces to move in, as they are on the host now. */
+async function findNetDevices({ spec }: Bundle): Promise<readonly NetDeviceMove[]> {
+  const devices = spec.linux?.netDevices
+  if (devices === undefined || Object.keys(devices).length === 0) return []
+  const target = namespaceOf(spec, 'network')?.path ?? null
+  return resolveNetDevices(
+    devices,
+    await readNetworkState(null),
+    target === null ? null : await readNetworkState(target),
+  )
+}
+
+/** The host id of the container's root, to whom a writable cgroup of its own is given. */
+function cgroupOwner(spec: Bundle['spec']): number | undefined {
+  if (!makesNew(spec, 'cgroup') || !makesNew(spec, 'user')) return undefined
+  const mount = spec.mounts?.find(({ type }) => type === 'cgroup' || type === 'cgroup2')
+  if (mount === undefined || (mount.options ?? []).includes('ro')) return undefined
+  return spec.linux?.uidMappings?.find(({ containerID }) => containerID === 0)?.hostID
+}
+
+function isPipe(stdio: LaunchStdio | undefined): boolean {
+  return typeof stdio === 'number' && fstatSync(stdio).isFIFO()
 }

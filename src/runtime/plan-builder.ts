@@ -1,5 +1,5 @@
 import { SlotTable } from '../plan/slots.ts'
-import type { Plan, Step } from '../plan/step.ts'
+import type { Plan, Step, StepOf } from '../plan/step.ts'
 
 /** A plan in the making: the composers append to its stages in the order in which they are called. */
 export class PlanBuilder {
@@ -10,6 +10,7 @@ export class PlanBuilder {
   readonly exec: Step[] = []
   readonly undo: Step[] = []
   #nextTag = 1
+  #clone: Step | null = null
 
   constructor(preservedFds = 0) {
     this.slots = new SlotTable(preservedFds)
@@ -20,8 +21,14 @@ export class PlanBuilder {
     return this.#nextTag++
   }
 
+  /** The step that makes the child. It ends the host stage whenever it was composed, so that the child inherits all of its slots. */
+  clone(step: StepOf<'clone'>): void {
+    this.#clone = step
+  }
+
   finish(): Plan {
-    const { host, parent, child, exec, undo } = this
+    const { parent, child, exec, undo } = this
+    const host = this.#clone === null ? this.host : [...this.host, this.#clone]
     return { host, parent, child, exec, undo, slotCount: this.slots.count }
   }
 }

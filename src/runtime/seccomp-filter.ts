@@ -18,7 +18,15 @@ export function seccompFilter(input: { id: string; spec: RuntimeSpec; bundle: st
 }
 
 /** Source: runtime-spec › The Container Process State. */
-function containerProcessState(input: { id: string; spec: RuntimeSpec; bundle: string }, metadata: string | undefined): string {
-  const head = JSON.stringify({ ociVersion: input.spec.ociVersion, fds: ['seccompFd'], pid: 0, ...(metadata && { metadata }) })
+function containerProcessState(
+  input: { id: string; spec: RuntimeSpec; bundle: string },
+  metadata: string | undefined,
+): string {
+  const head = JSON.stringify({
+    ociVersion: input.spec.ociVersion,
+    fds: ['seccompFd'],
+    pid: 0,
+    ...(metadata && { metadata }),
+  })
   return `${head.replace('"pid":0', `"pid":${PID}`).slice(0, -1)},"state":${stateTemplate(input, 'creating')}}`
 }

@@ -1,9 +1,10 @@
 import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { BerthError, messageOf } from '../lib/error.ts'
+import type { CgroupLocation } from '../host/cgroup/location.ts'
 import { type ProcessIdentity, processIdentity, sameProcess } from '../host/process-identity.ts'
-import { parseRuntimeSpec } from '../oci/runtime-spec-parser.ts'
+import { BerthError, messageOf } from '../lib/error.ts'
 import type { RuntimeSpec } from '../oci/runtime-spec.ts'
+import { parseRuntimeSpec } from '../oci/runtime-spec-parser.ts'
 import { START_SOCKET } from './compose-container.ts'
 import type { NetDeviceMove } from './net-devices.ts'
 
@@ -24,17 +25,14 @@ export interface ContainerRecord {
   readonly process: ProcessIdentity
   /** RFC 3339. */
   readonly created: string
-  /** User id of the caller. */
+  /** Absolute path of the root filesystem. */
+  readonly root: string
+  /** User id of the caller, and his name where /etc/passwd has one. */
   readonly owner: number
-  readonly cgroup: CgroupRecord
+  readonly ownerName: string
+  /** How to find its cgroup again. */
+  readonly cgroup: CgroupLocation
   readonly netDevices: readonly NetDeviceMove[]
-}
-
-/** How to find the container's cgroup again. */
-export interface CgroupRecord {
-  readonly manager: 'cgroupfs' | 'systemd'
-  /** As in config.json, or what was made of its absence. */
-  readonly path: string
 }
 
 const RECORD = 'state.json'

@@ -30,9 +30,6 @@ const REMOVED_CALLS: Readonly<Partial<Record<SeccompHardening, readonly string[]
   keyring: ['add_key', 'keyctl', 'request_key'],
 }
 
-/** socketcall's other numbers; which of them are allowed is up to the profile's rules about the calls behind them. */
-const SOCKETCALL_LAST = 20n
-
 /**
  * Hardens a profile whose default action refuses (made for Docker's). Rules that refuse, and rules that allow `socket`
  * for some families only, stay as they are. Pure: returns a new config.
@@ -49,7 +46,7 @@ export function hardenProfile(config: SeccompConfig, except: readonly SeccompHar
 
 function withoutPermission(syscalls: readonly SeccompSyscall[], names: readonly string[]): readonly SeccompSyscall[] {
   return syscalls.flatMap(entry => {
-    if (entry.action !== 'SCMP_ACT_ALLOW' || !entry.names.some(name => names.includes(name))) return [entry]
+    if (entry.action !== 'SCMP_ACT_ALLOW' || !names.some(name => entry.names.includes(name))) return [entry]
     const kept = entry.names.filter(name => !names.includes(name))
     return kept.length === 0 ? [] : [{ ...entry, names: kept }]
   })
@@ -86,11 +83,8 @@ function withoutSocketThroughSocketcall(syscalls: readonly SeccompSyscall[]): re
     args: [{ index: 0, value: SYS_SOCKET, op: 'SCMP_CMP_EQ' }],
   }
   if (!allowsAlways(syscalls, 'socketcall')) return [...syscalls, refusal]
-  const others: SeccompSyscall[] = []
-  for (let call = SYS_SOCKET + 1n; call <= SOCKETCALL_LAST; call++) {
-    others.push(allow('socketcall', { index: 0, value: call, op: 'SCMP_CMP_EQ' }))
-  }
-  return [...withoutPermission(syscalls, ['socketcall']), refusal, ...others]
+  const others = allow('socketcall', { index: 0, value: SYS_SOCKET + 1n, op: 'SCMP_CMP_GE' })
+  return [...withoutPermission(syscalls, ['socketcall']), refusal, others]
 }
 
 function allow(name: string, argument: SeccompArgument): SeccompSyscall {

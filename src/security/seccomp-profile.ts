@@ -5,39 +5,10 @@
  */
 import { BerthError } from '../lib/error.ts'
 import type { NativeArch } from '../linux/seccomp/architectures.ts'
-import type { SeccompConfig, SeccompSyscall } from '../linux/seccomp/config.ts'
+import type { SeccompConfig } from '../linux/seccomp/config.ts'
 import defaultProfileJson from './data/docker-default.json'
-import { toDockerProfile } from './seccomp-profile-parser.ts'
-
-/** A kernel version without its minor revision and suffix, which conditions never look at. */
-export interface KernelVersion {
-  readonly kernel: number
-  readonly major: number
-}
-
-/** When a rule applies. All lists given must match; of `arches` one is enough, of included `caps` all are needed. */
-export interface ProfileFilter {
-  readonly caps?: readonly string[]
-  /** libseccomp's short words: amd64, arm64, x32, s390x, … */
-  readonly arches?: readonly string[]
-  readonly minKernel?: KernelVersion
-}
-
-export interface ProfileSyscall extends SeccompSyscall {
-  readonly includes?: ProfileFilter
-  readonly excludes?: ProfileFilter
-}
-
-export interface ProfileArchitecture {
-  readonly architecture: string
-  readonly subArchitectures: readonly string[]
-}
-
-/** A profile as Docker's file format has it, checked. `archMap` and `architectures` exclude each other. */
-export interface DockerProfile extends SeccompConfig {
-  readonly archMap?: readonly ProfileArchitecture[]
-  readonly syscalls?: readonly ProfileSyscall[]
-}
+import type { DockerProfile, KernelVersion, ProfileFilter, ProfileSyscall } from './docker-profile.ts'
+import { toBuiltinProfile } from './seccomp-profile-parser.ts'
 
 /** What a profile's conditions are about. */
 export interface ProfileTarget {
@@ -63,7 +34,7 @@ let parsedDefault: DockerProfile | undefined
 
 /** Docker's default profile for one container: what dockerd would hand to its runtime, name for name. */
 export function dockerProfile(target: ProfileTarget): SeccompConfig {
-  parsedDefault ??= toDockerProfile(defaultProfileJson, 'docker-default')
+  parsedDefault ??= toBuiltinProfile(defaultProfileJson)
   return resolveProfile(parsedDefault, target)
 }
 

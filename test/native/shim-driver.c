@@ -3,6 +3,7 @@
  *   shim-driver pipe|pty|null|late SOCKET LOG_DIR|- MAX_BYTES MAX_FILES EXIT_DIR ARGV...
  * Writes "ready\n" when SOCKET listens. `late` waits for the child's end and a byte of stdin before it serves.
  * After the shim it exits with 0, or 1 when shim_serve fails. No stdio, so that its memory is the shim's.
+ * Orphans of the child are reparented to it.
  */
 #define _GNU_SOURCE
 #include "../../native/shim.h"
@@ -12,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <sys/wait.h>
@@ -81,6 +83,7 @@ int main(int argc, char **argv)
     }
     const int stdio[3] = { in[0], out[1], err[1] };
     signal(SIGCHLD, SIG_DFL);
+    check(prctl(PR_SET_CHILD_SUBREAPER, 1));
     config.child = fork();
     check(config.child);
     if (config.child == 0)

@@ -66,10 +66,10 @@ export class Driver implements AsyncDisposable {
     return connectShim(this.socketPath, handlers)
   }
 
-  /** The text of the log, or of a rotated one; as the driver's own mount namespace shows it while it runs. */
+  /** The text of the log, or of a rotated one, as the driver's own mount namespace shows it while it runs; '' when there is none. */
   log(suffix = ''): string {
     const root = this.process.exitCode === null ? `/proc/${this.process.pid}/root` : ''
-    return readFileSync(`${root}${this.directory}/log${suffix}`, 'utf8')
+    return read(`${root}${this.directory}/log${suffix}`)
   }
 
   exitRecord(): string {
@@ -103,7 +103,7 @@ function read(path: string): string {
   try {
     return readFileSync(path, 'utf8')
   } catch {
-    // A process that has just ended has no children and waits for nothing.
+    // A process that has just ended has no children and waits for nothing; a log may not be there yet.
     return ''
   }
 }

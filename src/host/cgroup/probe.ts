@@ -18,14 +18,17 @@ export interface CgroupProbe extends CgroupDirectory {
 }
 
 /**
- * Looks what must be made for a container's cgroup.
+ * Looks what must be made for a container's cgroup. `expected` are processes that may be in it already.
  * @throws {BerthError} conflict: it is there already with processes in it, or frozen
  */
-export function probeCgroup(location: CgroupLocation): readonly CgroupProbe[] {
+export function probeCgroup(
+  location: CgroupLocation,
+  expected: ReadonlySet<number> = new Set(),
+): readonly CgroupProbe[] {
   const probes = location.directories.map(probeDirectory)
   for (const { hierarchy, dir, missing } of probes) {
     if (missing.length > 0) continue
-    const pids = processesBelow(dir)
+    const pids = processesBelow(dir).filter(pid => !expected.has(pid))
     if (pids.length > 0) {
       throw new BerthError(
         'conflict',

@@ -97,6 +97,9 @@ export function memorySettingsV2(memory: MemoryResources, oomGroup: boolean): re
       setting('memory', 'memory.low', max(memory.reservation), 'memory not reclaimed while others have some'),
     )
   }
-  if (oomGroup) settings.push(setting('memory', 'memory.oom.group', '1', 'out of memory ends all of it, not a part'))
+  if (oomGroup) {
+    const note = 'out of memory ends all of it, not a part'
+    settings.push(setting('memory', 'memory.oom.group', '1', note, { tolerate: [ERRNO.ENOENT] }))
+  }
   return settings
 }

@@ -37,14 +37,17 @@ export interface Attribute {
 const encoder = new TextEncoder()
 const decoder = new TextDecoder()
 
+/** An 8-bit number. */
 export function u8(type: number, value: number): Attribute {
   return { type, value: Uint8Array.of(value) }
 }
 
+/** A 16-bit number. */
 export function u16(type: number, value: number): Attribute {
   return { type, value: Uint8Array.of(value & 0xff, value >>> 8) }
 }
 
+/** A 32-bit number, or the bits of a negative one. */
 export function u32(type: number, value: number): Attribute {
   const bytes = new Uint8Array(4)
   new DataView(bytes.buffer).setUint32(0, value, true)
@@ -56,10 +59,12 @@ export function text(type: number, value: string): Attribute {
   return { type, value: encoder.encode(`${value}\0`) }
 }
 
+/** Bytes as they are: addresses, structures. */
 export function bytes(type: number, value: Uint8Array): Attribute {
   return { type, value }
 }
 
+/** An attribute that holds attributes. */
 export function nested(type: number, attributes: readonly Attribute[]): Attribute {
   return { type, value: attributes }
 }

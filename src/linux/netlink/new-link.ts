@@ -39,6 +39,7 @@ export interface VethPeer extends Omit<NewLinkSettings, 'up'> {
   readonly name: string
 }
 
+/** What a bridge may be given; what is absent is the kernel's default. */
 export interface BridgeOptions {
   readonly stp?: boolean
   /** In hundredths of a second (USER_HZ). */

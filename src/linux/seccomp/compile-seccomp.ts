@@ -75,7 +75,8 @@ const ARCH_OFFSET = 4
 const SKIPPED_NR = 0xffffffff
 
 /**
- * Compiles `config` for a machine. The result depends on the arguments only and is the same for rules in another order.
+ * Compiles `config` for a machine. The result depends on the arguments only; rules in another order give the same
+ * program, unless two of them ask for the same with different actions, where the first decides.
  * @throws {BerthError} invalidArgument for a rule, flag or listener that makes no sense, or a program that is too long;
  *   notImplemented for an architecture without a table; unavailable for an action that the kernel lacks.
  * Source: runtime-spec › config-linux.md › Seccomp.

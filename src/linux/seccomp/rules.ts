@@ -13,7 +13,13 @@
  */
 import { BerthError } from '../../lib/error.ts'
 import { actionValue } from './actions.ts'
-import type { SeccompArgument, SeccompConfig, SeccompOperator, SeccompSyscall } from './config.ts'
+import {
+  SECCOMP_OPERATORS,
+  type SeccompArgument,
+  type SeccompConfig,
+  type SeccompOperator,
+  type SeccompSyscall,
+} from './config.ts'
 
 /** A comparison with its 64-bit constants in two words each; `mask` is all ones but for MASKED_EQ. */
 export interface Condition {
@@ -105,7 +111,8 @@ function precedence(op: SeccompOperator): number {
 
 /**
  * libseccomp's order: later arguments first; then by operator; then the tighter bound, which is the smaller constant
- * of LT and LE and the greater one of all others. Source: libseccomp src/db.c, _db_chain_lt.
+ * of LT and LE and the greater one of all others. The rest makes the order total, so that it is always the same.
+ * Source: libseccomp src/db.c, _db_chain_lt.
  */
 function compareRules(a: Rule, b: Rule): number {
   const depth = Math.min(a.conditions.length, b.conditions.length)
@@ -113,17 +120,27 @@ function compareRules(a: Rule, b: Rule): number {
     const left = a.conditions[level]
     const right = b.conditions[level]
     if (left === undefined || right === undefined) break
-    const order =
-      right.index - left.index ||
-      precedence(right.op) - precedence(left.op) ||
-      (precedence(left.op) === 2 ? 1 : -1) * (left.high - right.high || left.low - right.low)
+    const order = compareConditions(left, right)
     if (order !== 0) return order
   }
-  return 0
+  return b.conditions.length - a.conditions.length
+}
+
+function compareConditions(a: Condition, b: Condition): number {
+  return (
+    b.index - a.index ||
+    precedence(b.op) - precedence(a.op) ||
+    (precedence(a.op) === 2 ? 1 : -1) * (a.high - b.high || a.low - b.low) ||
+    SECCOMP_OPERATORS.indexOf(a.op) - SECCOMP_OPERATORS.indexOf(b.op) ||
+    b.maskHigh - a.maskHigh ||
+    b.maskLow - a.maskLow
+  )
 }
 
 function toRules(entry: SeccompSyscall, action: number, label: string): Rule[] {
-  const conditions = (entry.args ?? []).map(argument => toCondition(argument, label))
+  const conditions = (entry.args ?? [])
+    .map(argument => toCondition(argument, label))
+    .filter(condition => condition.maskHigh !== 0 || condition.maskLow !== 0) // A mask of nothing asks for nothing.
   const indexes = new Set(conditions.map(condition => condition.index))
   // runc and crun since 2016: libseccomp takes one comparison per argument and rule, so they add a rule for each.
   if (indexes.size < conditions.length) {

@@ -1,0 +1,136 @@
+import { readSync } from 'node:fs'
+import manifest from '../../../package.json' with { type: 'json' }
+import { BerthError } from '../../lib/error.ts'
+import { OCI_RUNTIME_SPEC_VERSION } from '../../oci/runtime-spec.ts'
+import type { RuntimeOptions } from '../../runtime/runtime-options.ts'
+import { type Grammar, helpText, type ParsedOptions, parseOptions, UsageError } from '../options.ts'
+import { Log } from './log.ts'
+
+/** What a command of the runtime is given. */
+export interface RuntimeCall {
+  readonly options: RuntimeOptions
+  readonly log: Log
+  /** The command's own options and operands. */
+  readonly parsed: ParsedOptions
+}
+
+/** One command of the runtime, in a file of its own. */
+export interface RuntimeVerb {
+  readonly grammar: Grammar
+  run(call: RuntimeCall): Promise<number>
+}
+
+const GLOBAL: Grammar = {
+  name: 'runtime',
+  operands: 'COMMAND',
+  help: 'Runs containers as the OCI runtime-spec says, with the options of runc.',
+  stopAtOperand: true,
+  options: [
+    { name: 'root', kind: 'value', value: 'DIR', help: 'directory of the containers’ state' },
+    { name: 'log', kind: 'value', value: 'FILE', help: 'write the log there (default: stderr)' },
+    { name: 'log-format', kind: 'value', value: 'text|json', help: 'format of the log' },
+    { name: 'debug', kind: 'flag', help: 'log more' },
+    { name: 'systemd-cgroup', kind: 'flag', help: 'have systemd make the cgroups; cgroupsPath is "slice:prefix:name"' },
+    { name: 'rootless', kind: 'value', value: 'true|false|auto', help: 'whether to do without privileges on the host' },
+    {
+      name: 'criu',
+      kind: 'value',
+      value: 'PATH',
+      help: 'accepted for compatibility; checkpoints are not made by this runtime',
+    },
+    { name: 'help', short: 'h', kind: 'flag', help: 'show this text' },
+    { name: 'version', short: 'v', kind: 'flag', help: 'show the version' },
+  ],
+}
+
+const VERBS: Readonly<Record<string, () => Promise<RuntimeVerb>>> = {
+  create: async () => (await import('./create.ts')).createVerb,
+  start: async () => (await import('./start.ts')).startVerb,
+  run: async () => (await import('./run.ts')).runVerb,
+  exec: async () => (await import('./exec.ts')).execVerb,
+  state: async () => (await import('./state.ts')).stateVerb,
+  list: async () => (await import('./list.ts')).listVerb,
+  ps: async () => (await import('./ps.ts')).psVerb,
+  kill: async () => (await import('./kill.ts')).killVerb,
+  delete: async () => (await import('./delete.ts')).deleteVerb,
+  pause: async () => (await import('./pause.ts')).pauseVerb,
+  resume: async () => (await import('./pause.ts')).resumeVerb,
+  update: async () => (await import('./update.ts')).updateVerb,
+  events: async () => (await import('./events.ts')).eventsVerb,
+  spec: async () => (await import('./spec.ts')).specVerb,
+  features: async () => (await import('./features.ts')).featuresVerb,
+  explain: async () => (await import('./explain.ts')).explainVerb,
+}
+
+/** Runs one command of the runtime; what `berth runtime` and a program called `runc` do. */
+export async function runtimeCommand(args: readonly string[]): Promise<number> {
+  const global = parseOptions(GLOBAL, args)
+  if (global.flag('version')) {
+    console.log(`berth version ${manifest.version}\nspec: ${OCI_RUNTIME_SPEC_VERSION}`)
+    return 0
+  }
+  const [word, ...rest] = global.operands
+  if (word === undefined || global.flag('help') || word === 'help') {
+    console.log(`${helpText(GLOBAL, 'berth')}\nCommands: ${Object.keys(VERBS).join(' ')}`)
+    return word === undefined && !global.flag('help') ? 1 : 0
+  }
+  using log = new Log({
+    path: global.value('log') ?? null,
+    format: global.value('log-format') ?? 'text',
+    debug: global.flag('debug'),
+  })
+  try {
+    const verb = await VERBS[word]?.()
+    if (verb === undefined)
+      throw new UsageError(GLOBAL, `Cannot run command "${word}": the runtime has none of that name`)
+    return await runVerb(verb, rest, global, log)
+  } catch (error) {
+    log.failure(error)
+    return 1
+  }
+}
+
+async function runVerb(verb: RuntimeVerb, args: readonly string[], global: ParsedOptions, log: Log): Promise<number> {
+  if (args.includes('--help') || args.includes('-h')) {
+    const end = args.indexOf('--')
+    if (end === -1 || args.findIndex(arg => arg === '--help' || arg === '-h') < end) {
+      console.log(helpText(verb.grammar, 'berth runtime'))
+      return 0
+    }
+  }
+  const parsed = parseOptions(verb.grammar, args)
+  const options: RuntimeOptions = {
+    root: global.value('root') ?? defaultRoot(),
+    systemdCgroup: global.flag('systemd-cgroup'),
+    warn: message => log.warn(message),
+  }
+  return await verb.run({ options, log, parsed })
+}
+
+/** /run/berth for root; a user's containers are below the directory that his session has for such things. */
+function defaultRoot(): string {
+  if (process.getuid?.() === 0) return '/run/berth'
+  const runtimeDirectory = process.env['XDG_RUNTIME_DIR']
+  if (runtimeDirectory === undefined)
+    throw new BerthError(
+      'unavailable',
+      'Cannot find a directory for state: XDG_RUNTIME_DIR is not set, expected it or --root',
+    )
+  return `${runtimeDirectory}/berth`
+}
+
+/** The one container id that a command expects as its first operand. */
+export function idOperand({ parsed }: RuntimeCall, grammar: Grammar): string {
+  const [id] = parsed.operands
+  if (id === undefined) throw new UsageError(grammar, 'Cannot run the command: it needs a container id')
+  return id
+}
+
+/** All of standard input, as text. */
+export function readStdin(): string {
+  const chunks: Buffer[] = []
+  const buffer = Buffer.alloc(64 * 1024)
+  for (let count = readSync(0, buffer); count > 0; count = readSync(0, buffer))
+    chunks.push(Buffer.from(buffer.subarray(0, count)))
+  return Buffer.concat(chunks).toString()
+}

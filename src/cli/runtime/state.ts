@@ -1,0 +1,19 @@
+import { containerState } from '../../runtime/state.ts'
+import type { Grammar } from '../options.ts'
+import { idOperand, type RuntimeVerb } from './command.ts'
+
+const grammar: Grammar = {
+  name: 'state',
+  operands: 'ID',
+  help: 'Prints the state of a container as JSON.',
+  options: [],
+}
+
+/** `berth runtime state`. */
+export const stateVerb: RuntimeVerb = {
+  grammar,
+  async run(call) {
+    console.log(JSON.stringify(containerState(idOperand(call, grammar), call.options), null, 2))
+    return 0
+  },
+}

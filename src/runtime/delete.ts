@@ -1,0 +1,69 @@
+import { sameProcess } from '../host/process-identity.ts'
+import { BerthError } from '../lib/error.ts'
+import { cgroupOf } from './container-cgroup.ts'
+import { type FoundContainer, findContainer, statusOf } from './container-state.ts'
+import { SIGKILL, signalContainer } from './kill.ts'
+import { returnNetDevices } from './return-net-devices.ts'
+import { runHooks } from './run-hooks.ts'
+import type { RuntimeOptions } from './runtime-options.ts'
+import { StateDirectory } from './state-directory.ts'
+
+export interface DeleteOptions extends RuntimeOptions {
+  /** Kill it first when it runs, and be content when it does not exist. */
+  readonly force: boolean
+}
+
+/** How long a killed process may take to be gone; only one in uninterruptible sleep takes longer. */
+const DEATH_TIMEOUT_MS = 10_000
+const DEATH_POLL_MS = 2
+
+/**
+ * The `delete` of the runtime-spec: removes what `create` made, then runs the poststop hooks. A created container is killed, a
+ * running one only with `force`.
+ * @throws {BerthError} notFound; conflict: it runs
+ */
+export async function deleteContainer(id: string, options: DeleteOptions): Promise<void> {
+  const directory = new StateDirectory(options.root, id)
+  if (directory.record() === null && !directory.isBeingCreated()) {
+    const leftover = directory.exists()
+    directory.remove()
+    if (options.force || leftover) return
+    throw new BerthError('notFound', `Cannot delete container "${id}": container does not exist`)
+  }
+  const found = findContainer(options.root, id)
+  if (found.status === 'running' || found.status === 'paused' || found.status === 'creating') {
+    if (!options.force)
+      throw new BerthError(
+        'conflict',
+        `Cannot delete container "${id}": it is ${found.status}, expected stopped or --force`,
+      )
+  }
+  if (found.status !== 'stopped') await end(found)
+  await destroyContainer(found, options)
+}
+
+/** Removes a container whose process has ended: cgroup, network devices, state, then the poststop hooks. */
+export async function destroyContainer(found: FoundContainer, options: RuntimeOptions): Promise<void> {
+  const { directory, record } = found
+  const cgroup = cgroupOf(record)
+  // Processes that share the host's PID namespace, or that an exec left, outlive the first one.
+  await cgroup.kill(SIGKILL)
+  if (cgroup.freezerState() !== 'thawed') await cgroup.thaw()
+  for (const warning of await returnNetDevices(directory.path, record.netDevices)) options.warn(warning)
+  await cgroup.remove()
+  await runHooks('poststop', { ...found, status: 'stopped' }, options.warn)
+  directory.remove()
+}
+
+async function end(found: FoundContainer): Promise<void> {
+  await signalContainer(found, SIGKILL)
+  const deadline = Date.now() + DEATH_TIMEOUT_MS
+  while (sameProcess(found.record.process)) {
+    if (Date.now() > deadline)
+      throw new BerthError(
+        'unavailable',
+        `Cannot delete container "${found.directory.id}": process ${found.record.process.pid} is still ${statusOf(found.directory, found.record)} after SIGKILL`,
+      )
+    await Bun.sleep(DEATH_POLL_MS)
+  }
+}

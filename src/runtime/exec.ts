@@ -1,0 +1,88 @@
+import { fstatSync, readlinkSync, writeFileSync } from 'node:fs'
+import { type Launched, type LaunchStdio, launch } from '../host/launcher.ts'
+import { sameProcess } from '../host/process-identity.ts'
+import { BerthError } from '../lib/error.ts'
+import { NAMESPACES } from '../linux/namespaces.ts'
+import type { Process } from '../oci/runtime-spec.ts'
+import { validateExecProcess } from '../oci/runtime-validate.ts'
+import { composeCgroupJoin } from './compose-cgroup.ts'
+import { composeExec } from './compose-exec.ts'
+import { expectStatus, type FoundContainer, findContainer } from './container-state.ts'
+import { readHostFacts } from './host-facts.ts'
+import { PlanBuilder } from './plan-builder.ts'
+import type { RuntimeOptions } from './runtime-options.ts'
+import { seccompFilter } from './seccomp-filter.ts'
+
+/** How to run a further process in a container. */
+export interface ExecOptions extends RuntimeOptions {
+  readonly consoleSocket: string | null
+  readonly pidFile: string | null
+  readonly preservedFds: number
+  readonly ignorePaused: boolean
+  /** Sub-cgroups to run it in, see `composeCgroupJoin`. */
+  readonly cgroups: readonly string[]
+  readonly wait: boolean
+  readonly stdio: readonly [LaunchStdio, LaunchStdio, LaunchStdio]
+}
+
+/**
+ * Runs a further process in a container's namespaces and cgroup.
+ * @throws {BerthError} notFound; conflict: the container is stopped, or paused without `ignorePaused`; StepError
+ */
+export async function execInContainer(id: string, process_: Process, options: ExecOptions): Promise<Launched> {
+  const found = findContainer(options.root, id)
+  expectStatus(found, 'exec in', 'running', 'created', ...(options.ignorePaused ? (['paused'] as const) : []))
+  const { directory, record } = found
+  const spec = directory.spec()
+  for (const warning of validateExecProcess(process_, idMapsOf(found))) options.warn(warning)
+  const builder = new PlanBuilder(options.preservedFds)
+  const facts = readHostFacts({ ...spec, process: process_, mounts: [] }, record.bundle)
+  const plan = composeExec(
+    builder,
+    {
+      process: process_,
+      spec,
+      initPid: record.process.pid,
+      namespaces: differentNamespaces(found),
+      facts,
+      cgroup: composeCgroupJoin({
+        location: record.cgroup,
+        slots: builder.slots,
+        initPid: record.process.pid,
+        subPaths: options.cgroups,
+      }),
+      stdio: {
+        pipes: [0, 1, 2].map(index => isPipe(options.stdio[index])) as [boolean, boolean, boolean],
+        consoleSocket: options.consoleSocket,
+        preservedFds: options.preservedFds,
+      },
+      wait: options.wait,
+    },
+    seccompFilter({ id, spec, bundle: record.bundle }),
+  )
+  const launched = await launch(plan, { stdio: options.stdio, preservedFds: options.preservedFds })
+  if (options.pidFile !== null) writeFileSync(options.pidFile, String(launched.pid))
+  return launched
+}
+
+/** The kinds of namespace in which the container's process is elsewhere than we are. */
+function differentNamespaces({ record, directory }: FoundContainer): ReadonlySet<string> {
+  const kinds = NAMESPACES.filter(({ procName }) => link('self', procName) !== link(record.process.pid, procName))
+  // The links were read by process id: if the process ended meanwhile they may be another's.
+  if (!sameProcess(record.process))
+    throw new BerthError('conflict', `Cannot exec in container "${directory.id}": it has stopped`)
+  return new Set(kinds.map(({ type }) => type))
+}
+
+function link(pid: number | 'self', procName: string): string {
+  return readlinkSync(`/proc/${pid}/ns/${procName}`)
+}
+
+function idMapsOf({ directory }: FoundContainer): Parameters<typeof validateExecProcess>[1] {
+  const { uidMappings, gidMappings } = directory.spec().linux ?? {}
+  return uidMappings === undefined || gidMappings === undefined ? null : { uidMappings, gidMappings }
+}
+
+function isPipe(stdio: LaunchStdio | undefined): boolean {
+  return typeof stdio === 'number' && fstatSync(stdio).isFIFO()
+}
