@@ -74,6 +74,9 @@ int tree_mkdirs(int root, const char *path, mode_t mode);
 int tree_parent(int root, const char *path, const char **name);
 int tree_mkfile(int root, const char *path, mode_t mode);
 
+/* op-remove.c: a file, or a directory with all that is in it. */
+int tree_remove(int dir, const char *name);
+
 /* protect.c */
 void protect_self(char **argv, char **envp, bool reexecute);
 

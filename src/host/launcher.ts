@@ -1,3 +1,4 @@
+import { closeSync, openSync } from 'node:fs'
 import { BerthError, messageOf } from '../lib/error.ts'
 import { encodePlan } from '../plan/encode.ts'
 import type { Plan } from '../plan/step.ts'
@@ -31,6 +32,73 @@ export interface Launched {
 }
 
 /**
+ * A berth-init that makes itself ready (it executes itself a second time, see docs/plan-protocol.md) while its plan is still being
+ * composed. Disposed before it has one, it is killed: it has done nothing yet.
+ */
+export class Launcher implements AsyncDisposable {
+  readonly #process: Bun.Subprocess<'pipe', 'pipe', 'inherit'>
+  readonly #reader: RecordReader
+  #hasPlan = false
+
+  constructor({ stdio, preservedFds = 0 }: Pick<LaunchOptions, 'stdio' | 'preservedFds'>) {
+    using nothing = openNull()
+    this.#process = Bun.spawn([initPath(), 'plan'], {
+      stdio: [
+        'pipe',
+        'pipe',
+        'inherit',
+        // Bun 1.4.5 takes a plain 0 here for "whatever fd has this index in us": its own epoll fd would become the container's stdin.
+        ...stdio.map(each => (each === 'ignore' ? nothing.fd : each === 0 ? Bun.file(0) : each)),
+        ...Array.from({ length: preservedFds }, (_, index) => 3 + index),
+      ],
+      env: {},
+    })
+    this.#reader = new RecordReader(this.#process.stdout)
+  }
+
+  /** Runs the launcher's one plan. See {@link launch}. */
+  async run(plan: Plan, options: Pick<LaunchOptions, 'onPid' | 'onAsk'>): Promise<Launched> {
+    const { stdin } = this.#process
+    this.#hasPlan = true
+    stdin.write(encodePlan(plan))
+    await stdin.flush()
+    let pid = 0
+    const warnings: StepFailure[] = []
+    for (;;) {
+      const record = await this.#reader.next()
+      switch (record?.kind) {
+        case undefined:
+          throw new BerthError(
+            'cancelled',
+            `Cannot start the container: berth-init ended early (${await endOf(this.#process)})`,
+          )
+        case 'pid':
+          pid = record.pid
+          options.onPid?.(pid)
+          break
+        case 'warn':
+          warnings.push(record)
+          break
+        case 'ask':
+          await answer(stdin, record.tag, pid, options, plan, this.#reader)
+          break
+        case 'fail':
+          await this.#process.exited
+          throw new StepError(plan, record)
+        case 'done':
+          return { pid, launcherPid: this.#process.pid, warnings, exited: exitOf(this.#reader, stdin) }
+      }
+    }
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    if (this.#hasPlan) return
+    this.#process.kill('SIGKILL')
+    await this.#process.exited
+  }
+}
+
+/**
  * Runs a plan with `clone` in a launcher of its own. When it resolves, every step before `execve` or `wait_start` has taken effect.
  * On throw nothing is left: the child is dead and the undo stage has run, unless the launcher itself was killed
  * (category cancelled), when the caller runs the undo stage.
@@ -38,41 +106,13 @@ export interface Launched {
  * @throws {BerthError} cancelled: the launcher died; the rejection of `onAsk`
  */
 export async function launch(plan: Plan, options: LaunchOptions): Promise<Launched> {
-  const preserved = Array.from({ length: options.preservedFds ?? 0 }, (_, index) => 3 + index)
-  const process_ = Bun.spawn([initPath(), 'plan'], {
-    stdio: ['pipe', 'pipe', 'inherit', ...options.stdio, ...preserved],
-    env: {},
-  })
-  const reader = new RecordReader(process_.stdout)
-  process_.stdin.write(encodePlan(plan))
-  await process_.stdin.flush()
-  let pid = 0
-  const warnings: StepFailure[] = []
-  for (;;) {
-    const record = await reader.next()
-    switch (record?.kind) {
-      case undefined:
-        throw new BerthError(
-          'cancelled',
-          `Cannot start the container: berth-init ended early (${await endOf(process_)})`,
-        )
-      case 'pid':
-        pid = record.pid
-        options.onPid?.(pid)
-        break
-      case 'warn':
-        warnings.push(record)
-        break
-      case 'ask':
-        await answer(process_.stdin, record.tag, pid, options, plan, reader)
-        break
-      case 'fail':
-        await process_.exited
-        throw new StepError(plan, record)
-      case 'done':
-        return { pid, launcherPid: process_.pid, warnings, exited: exitOf(reader, process_.stdin) }
-    }
-  }
+  return await new Launcher(options).run(plan, options)
+}
+
+/** Bun leaves an ignored fd beyond stderr closed, and berth-init would take what it opens there for the container's. */
+function openNull(): { readonly fd: number } & Disposable {
+  const fd = openSync('/dev/null', 'r+')
+  return { fd, [Symbol.dispose]: () => closeSync(fd) }
 }
 
 interface ByteSink {
@@ -87,7 +127,7 @@ async function answer(
   stdin: ByteSink,
   tag: number,
   pid: number,
-  options: LaunchOptions,
+  options: Pick<LaunchOptions, 'onAsk'>,
   plan: Plan,
   reader: RecordReader,
 ): Promise<void> {

@@ -40,3 +40,9 @@ export async function relayInput(shim: ShimConnection, terminal: boolean): Promi
     stdin.pause()
   }
 }
+
+/** Writes to our standard output; a returned promise is pending while whoever reads it does not keep up. */
+export function writeOutput(bytes: Uint8Array): Promise<void> | void {
+  if (process.stdout.write(bytes)) return
+  return new Promise(resolve => process.stdout.once('drain', () => resolve()))
+}

@@ -35,7 +35,7 @@ export const MODES_WITH_NODES: readonly MemoryPolicyMode[] = [
 export interface MemoryPolicyArguments {
   readonly mode: number
   readonly nodes: Uint8Array
-  /** `maxnode`: one more than the bits in `nodes`, because the kernel takes one off before it reads. */
+  /** The bits in `nodes`. The `maxnode` of the call is one more, since the kernel takes one off; berth-init adds it. */
   readonly nodeCount: number
 }
 
@@ -51,5 +51,5 @@ export function memoryPolicyArguments(
   let value: number = MPOL_MODE[mode]
   for (const flag of flags) value |= MPOL_FLAG[flag]
   const nodes = cpuMask(parseCpuList(nodeList, 'memory node'))
-  return { mode: value, nodes, nodeCount: nodes.length === 0 ? 0 : nodes.length * 8 + 1 }
+  return { mode: value, nodes, nodeCount: nodes.length * 8 }
 }

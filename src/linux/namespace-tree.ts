@@ -69,6 +69,7 @@ export interface NamespaceSightings {
   readonly idMaps: ReadonlyMap<number, IdMaps>
 }
 
+/** A process in a namespace. */
 export type NamespaceMember = Omit<ProcessSighting, 'namespaces'>
 
 /** A namespace with all that is known of it. */

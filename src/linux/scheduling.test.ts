@@ -27,11 +27,11 @@ test('ioPriorityValue() puts the class above bit 13', () => {
   expect(ioPriorityValue('IOPRIO_CLASS_BE', 4)).toBe(0x4004)
 })
 
-test('memoryPolicyArguments() gives mode with flags, the mask and one more than its bits', () => {
+test('memoryPolicyArguments() gives mode with flags, the mask and how many bits it has', () => {
   expect(memoryPolicyArguments('MPOL_BIND', ['MPOL_F_STATIC_NODES'], '0-1')).toEqual({
     mode: 0x8002,
     nodes: new Uint8Array([3, 0, 0, 0, 0, 0, 0, 0]),
-    nodeCount: 65,
+    nodeCount: 64,
   })
   expect(memoryPolicyArguments('MPOL_LOCAL', [], '')).toEqual({ mode: 4, nodes: new Uint8Array(), nodeCount: 0 })
 })

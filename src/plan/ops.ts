@@ -183,6 +183,10 @@ export const OPS = {
   sigreset: row(98, {}),
   nsinfo: row(100, { path: 'path' }),
   home: row(99, { root: 'fd', path: 'path', uid: 'int' }),
+
+  // Layers. The entries follow the plan on fd 0, see docs/plan-protocol.md.
+  unpack: row(101, { root: 'fd' }),
+  remove_tree: row(102, { dir: 'fd', name: 'path' }),
 } as const
 
 export type OpName = keyof typeof OPS

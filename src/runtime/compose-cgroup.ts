@@ -26,6 +26,7 @@ export interface CgroupComposition {
   readonly viaSystemd: boolean
 }
 
+/** What the making of a cgroup is composed from. */
 export interface CgroupInput {
   readonly location: CgroupLocation
   readonly resources: LinuxResources
@@ -60,10 +61,11 @@ const NOTHING: Omit<CgroupComposition, 'location'> = Object.freeze({
  * @throws {BerthError} conflict: the cgroup is in use; forbidden: no right to make it and it is needed; see `v1Settings`
  */
 export function composeCgroup(input: CgroupInput): CgroupComposition {
-  if (input.location.manager === 'systemd')
-    return { ...NOTHING, location: input.location, unshareInChild: true, viaSystemd: true }
   const settings = settingsFor(input.location, input.resources, input.oomGroup ?? true)
   const probes = probeCgroup(input.location)
+  if (input.location.manager === 'systemd') {
+    return { ...NOTHING, location: input.location, unshareInChild: true, viaSystemd: true }
+  }
   if (probes.some(each => !each.writable)) {
     if (input.privileged || settings.some(each => each.file !== OOM_GROUP)) throw notWritable(probes)
     return { ...NOTHING, location: input.location }
@@ -127,7 +129,7 @@ function makeDirectories(probe: CgroupProbe, settings: readonly CgroupSetting[])
   const enable = [...probe.enable]
   const fill = (dir: string) =>
     probe.cpuset
-      .filter(each => each.dir === dir)
+      .filter(each => each.dir === dir && !(dir === probe.dir && settings.some(({ file }) => file === each.file)))
       .map(({ file, value }) => write(dir, file, value, 'a cpuset without CPUs and memory takes no processes'))
   const enableIn = (dir: string) =>
     enable.filter(each => each.dir === dir).flatMap(each => enableSteps(dir, each.controllers, settings))
@@ -225,6 +227,7 @@ function removeStep(dir: string): Step {
   return step('unlink', { dir: null, path: dir, flags: AT_REMOVEDIR }, 'remove the cgroup')
 }
 
+/** What the joining of a cgroup is composed from. */
 export interface CgroupJoinInput {
   readonly location: CgroupLocation
   readonly slots: SlotTable

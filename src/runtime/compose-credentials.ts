@@ -21,7 +21,6 @@ interface Moments {
 }
 
 const EPERM = 1
-const ALL_CAPABILITIES = (1n << 41n) - 1n
 
 interface Sets {
   readonly effective: bigint
@@ -124,11 +123,13 @@ function capabilitySets(process: Process): Sets {
   }
 }
 
+/** No more than needed: the launcher itself may lack a capability, and none that is not permitted can be asked for. */
 function regain(sets: Sets): Step[] {
+  const kept = sets.permitted | capabilityMask(['CAP_SYS_ADMIN'])
   return [
     step(
       'capset',
-      { effective: ALL_CAPABILITIES, permitted: ALL_CAPABILITIES, inheritable: sets.inheritable },
+      { effective: kept, permitted: kept, inheritable: sets.inheritable },
       {
         why: 'regain what seccomp needs after the change of user',
       },

@@ -8,6 +8,7 @@ import { composeConsole, handOverMaster } from './compose-console.ts'
 import type { SeccompFilter } from './compose-credentials.ts'
 import { openHostProc } from './compose-isolation.ts'
 import { composeForChild, composeProcess } from './compose-process.ts'
+import { composeExecEnding, type ExecEnding, listenForRelay } from './compose-relay.ts'
 import type { HostFacts, StdioInput } from './container-input.ts'
 import type { PlanBuilder } from './plan-builder.ts'
 
@@ -24,14 +25,14 @@ export interface ExecInput {
   readonly facts: HostFacts
   readonly cgroup: CgroupComposition
   readonly stdio: StdioInput
-  /** False: the launcher ends as soon as the process runs (`--detach`). */
-  readonly wait: boolean
+  readonly ending: ExecEnding
 }
 
 /** The plan of `exec`: join the container's namespaces and cgroup, then the same last stage as its first process. */
 export function composeExec(builder: PlanBuilder, input: ExecInput, seccomp: SeccompFilter | null): Plan {
   const { process } = input
   const hostProc = openHostProc(builder)
+  const relay = listenForRelay(builder, input.ending)
   builder.host.push(...input.cgroup.host)
   const affinity = process.execCPUAffinity
   if (affinity?.initial !== undefined && affinity.initial !== '')
@@ -81,10 +82,10 @@ export function composeExec(builder: PlanBuilder, input: ExecInput, seccomp: Sec
     hostProc,
     seccomp,
     keyring: null,
-    listener: null,
+    listener: relay?.start ?? null,
     startHooks: [],
   })
-  if (input.wait) builder.parent.push(step('wait_child', {}, 'wait for the process to end'))
+  composeExecEnding(builder, input.ending, relay, console)
   return builder.finish()
 }
 

@@ -151,6 +151,12 @@ describe('resolveNetDevices()', () => {
     ['one name for two', { eth1: { name: 'x' }, eth0: { name: 'x' } }, null, /"eth0".*: "x" exists/],
     ['a name that is taken', { eth1: { name: 'taken' } }, target, /"taken" exists in the container's/],
     ['an alternative name that is taken', { eth1: { name: 'also' } }, target, /"also" exists in the container's/],
+    [
+      'a device that is there already',
+      { eth1: { name: 'x' } },
+      HOST,
+      /"eth1".*: in the container's network namespace already/,
+    ],
     ['a name with a slash', { eth1: { name: 'a/b' } }, null, /"a\/b" is not a name/],
     ['a host name with a space', { 'a b': {} }, null, /"a b".*not a name/],
     ['a template with %d in its middle', { eth1: { name: 'a%db' } }, null, /not a name/],

@@ -17,12 +17,15 @@ import {
   O_DIRECTORY,
   O_PATH,
   O_RDONLY,
+  S_IFCHR,
   S_IFDIR,
 } from '../linux/open-flags.ts'
 import type { Slot } from '../plan/slots.ts'
-import { step } from '../plan/step.ts'
-import { type ContainerInput, inUserNamespace, makesNew, type RootSource } from './container-input.ts'
+import { type Step, step } from '../plan/step.ts'
+import { type ContainerInput, inUserNamespace, makesNew, type RootSource, type VeilEntry } from './container-input.ts'
 import type { PlanBuilder } from './plan-builder.ts'
+
+const EEXIST = 17
 
 const PROPAGATION = {
   private: MS_PRIVATE,
@@ -148,6 +151,9 @@ function prepareOverlay(
   stage.push(
     step('open', { path: source.upper, flags: directory, mode: 0, out: upper }, "find the container's own changes"),
     step('open', { path: source.work, flags: directory, mode: 0, out: work }, "find overlayfs's scratch directory"),
+    ...(source.veil === null
+      ? []
+      : source.veil.entries.flatMap(entry => veilSteps(entry, upper, source.veil?.owner ?? 0))),
     step(
       'mount_overlay',
       { joined: atLeast(input, 6, 5) ? 0 : 1, lowers, upper, work, options: [], attrs: 0, out: root },
@@ -155,6 +161,43 @@ function prepareOverlay(
     ),
   )
   if (idmapped) hand.send(root, 'the root filesystem')
+}
+
+/** A restarted container has its veil already. Source: overlayfs.rst › whiteouts and opaque directories. */
+function veilSteps({ kind, path, mode }: VeilEntry, upper: Slot, owner: number): Step[] {
+  const name = path.slice(1)
+  const tolerate = [EEXIST]
+  if (kind === 'hidden')
+    return [
+      step(
+        'mknod',
+        { root: upper, path, type: S_IFCHR, mode: 0, major: 0, minor: 0, uid: 0, gid: 0 },
+        { why: `hide ${path}`, tolerate },
+      ),
+    ]
+  const skipOnFailure = kind === 'empty' ? 3 : 2
+  return [
+    step(
+      'mkdir',
+      { dir: upper, path: name, mode: 0o700 },
+      {
+        why: kind === 'empty' ? `show an empty ${path}` : `make the way to what is hidden in ${path}`,
+        tolerate,
+        skipOnFailure,
+      },
+    ),
+    step('chown', { fd: upper, path: name, uid: owner, gid: owner }, "give it to the container's root"),
+    step('chmod', { fd: upper, path: name, mode }, 'with its usual mode'),
+    ...(kind === 'empty'
+      ? [
+          step(
+            'setxattr',
+            { dir: upper, path: name, name: 'trusted.overlay.opaque', value: 'y' },
+            'let nothing of the layers shine through',
+          ),
+        ]
+      : []),
+  ]
 }
 
 /** Whether the kernel is at least this version. */

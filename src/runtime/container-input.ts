@@ -15,7 +15,24 @@ export type RootSource =
       /** Owned by the mapped root, not idmapped: an idmapped upper turns the overlay read-only. */
       readonly upper: string
       readonly work: string
+      /** What is put into the upper directory before the container sees it. */
+      readonly veil?: Veil | null
     }
+
+/** Hides parts of the layers from a container, by whiteouts and empty directories in its own upper directory. */
+export interface Veil {
+  /** Host id of the container's root, who owns what is made. */
+  readonly owner: number
+  /** In order, parents first. Paths are absolute inside the container, modes those of the layers. */
+  readonly entries: readonly VeilEntry[]
+}
+
+/** `parent`: a directory on the way, which shows its layers; `empty`: one that does not; `hidden`: a file or directory that is not there. */
+export interface VeilEntry {
+  readonly kind: 'parent' | 'empty' | 'hidden'
+  readonly path: string
+  readonly mode: number
+}
 
 /** What composers need to know of the machine: read once, so that they stay pure. */
 export interface HostFacts {

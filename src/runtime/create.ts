@@ -1,26 +1,27 @@
 import { fstatSync, writeFileSync } from 'node:fs'
-import { userInfo } from 'node:os'
 import { type CgroupLocation, type CgroupManagerKind, resolveCgroupPath } from '../host/cgroup/location.ts'
 import { findSystemd, openCgroup, openSystemdCgroup } from '../host/cgroup/open-cgroup.ts'
-import { type Launched, type LaunchStdio, launch } from '../host/launcher.ts'
+import { type Launched, Launcher, type LaunchOptions, type LaunchStdio } from '../host/launcher.ts'
 import { readNetworkState } from '../host/net-devices.ts'
 import { processIdentity } from '../host/process-identity.ts'
+import { userName } from '../host/user-name.ts'
 import { BerthError } from '../lib/error.ts'
 import { parseContainerId } from '../oci/container-id.ts'
 import type { Plan } from '../plan/step.ts'
 import { type Bundle, readBundle } from './bundle.ts'
 import { composeCgroup } from './compose-cgroup.ts'
 import { composeContainer } from './compose-container.ts'
+import type { SeccompFilter } from './compose-credentials.ts'
 import { ASK_ID_MAPS, ASK_SCOPE } from './compose-namespaces.ts'
 import { CGROUP_OPTIONS } from './container-cgroup.ts'
 import { type Ending, makesNew, namespaceOf, type RootSource } from './container-input.ts'
 import { readHostFacts } from './host-facts.ts'
 import { writeIdMaps } from './id-maps.ts'
+import { launchProgram } from './launch-program.ts'
 import { type NetDeviceMove, resolveNetDevices } from './net-devices.ts'
 import { PlanBuilder } from './plan-builder.ts'
 import { returnNetDevices } from './return-net-devices.ts'
 import type { RuntimeOptions } from './runtime-options.ts'
-import { seccompFilter } from './seccomp-filter.ts'
 import { type ContainerRecord, StateDirectory } from './state-directory.ts'
 
 /** How to create a container. */
@@ -40,6 +41,13 @@ export interface CreateOptions extends RuntimeOptions {
   readonly onPlan?: (plan: Plan) => Plan
 }
 
+/** `CreateOptions` for a container that is started at once. */
+export interface RunOptions extends Omit<CreateOptions, 'start' | 'ending'> {
+  readonly detach: boolean
+  /** Keep it when it has ended. */
+  readonly keep: boolean
+}
+
 /** A container that was created. */
 export interface CreatedContainer extends Launched {
   readonly directory: StateDirectory
@@ -55,17 +63,18 @@ export interface PreparedContainer {
 
 /**
  * The `create` of the runtime-spec: reads the bundle, composes the plan, has it executed, and keeps the record.
- * When it throws, nothing is left: no process, mount, cgroup, namespace or file.
+ * When it throws, nothing is left: no process, mount, cgroup, namespace or file. `known` is the bundle if it has been read already.
  * @throws {BerthError} conflict: the id is taken; invalidArgument: the config; StepError: a kernel call failed
  */
-export async function createContainer(id: string, options: CreateOptions): Promise<CreatedContainer> {
+export async function createContainer(id: string, options: CreateOptions, known?: Bundle): Promise<CreatedContainer> {
   parseContainerId(id)
-  const bundle = readBundle(options.bundle)
+  const bundle = known ?? readBundle(options.bundle)
   for (const warning of bundle.warnings) options.warn(warning)
   const directory = new StateDirectory(options.root, id)
-  directory.claim(bundle.configText)
+  directory.claim(bundle)
   await using undo = new AsyncDisposableStack()
   undo.defer(() => directory.remove())
+  await using launcher = new Launcher(options)
   const prepared = await prepareContainer(id, bundle, directory.path, options)
   undo.defer(async () => {
     // Only a launcher that was killed leaves a cgroup; its undo has removed it otherwise, and this finds nothing.
@@ -73,7 +82,7 @@ export async function createContainer(id: string, options: CreateOptions): Promi
     await returnNetDevices(directory.path, prepared.netDevices)
     await openCgroup(prepared.location, CGROUP_OPTIONS).remove()
   })
-  const created = await runPlan(id, bundle, directory, prepared, options)
+  const created = await runPlan(id, bundle, directory, prepared, options, launcher)
   undo.move()
   return created
 }
@@ -123,7 +132,7 @@ export async function prepareContainer(
       pivot: options.pivot,
       newKeyring: options.newKeyring,
     },
-    seccompFilter({ id, spec, bundle: bundle.path }),
+    await filterOf(id, bundle),
   )
   return { plan: options.onPlan?.(plan) ?? plan, location, netDevices }
 }
@@ -134,9 +143,10 @@ async function runPlan(
   directory: StateDirectory,
   prepared: PreparedContainer,
   options: CreateOptions,
+  launcher: Launcher,
 ): Promise<CreatedContainer> {
   let record: ContainerRecord | null = null
-  const launched = await launch(prepared.plan, {
+  const talk: LaunchOptions = {
     stdio: options.stdio,
     preservedFds: options.preservedFds,
     onPid: pid => {
@@ -145,7 +155,8 @@ async function runPlan(
       directory.save(record)
     },
     onAsk: (tag, pid) => answer(id, tag, pid, bundle, prepared),
-  })
+  }
+  const launched = await launchProgram(prepared.plan, talk, launcher)
   for (const { message, errno } of launched.warnings) options.warn(`${message} (errno ${errno})`)
   if (record === null) throw new BerthError('internal', `Cannot create container "${id}": berth-init named no process`)
   if (options.pidFile !== null) writeFileSync(options.pidFile, String(launched.pid))
@@ -153,17 +164,18 @@ async function runPlan(
   return { ...launched, directory, record }
 }
 
+/** Of no process: what a short program leaves that has ended, and was reaped, before we could look at it. */
+const ENDED_START_TICKS = -1
+
 function recordOf(id: string, bundle: Bundle, pid: number, prepared: PreparedContainer): ContainerRecord {
-  const process_ = processIdentity(pid)
-  if (process_ === null) throw new BerthError('cancelled', `Cannot create container "${id}": its process ended at once`)
   return {
     id,
     bundle: bundle.path,
-    process: process_,
+    process: processIdentity(pid) ?? { pid, startTicks: ENDED_START_TICKS },
     created: new Date().toISOString(),
     root: bundle.root,
-    owner: userInfo().uid,
-    ownerName: userInfo().username,
+    owner: process.getuid?.() ?? 0,
+    ownerName: userName(process.getuid?.() ?? 0),
     cgroup: prepared.location,
     netDevices: prepared.netDevices,
   }
@@ -183,6 +195,13 @@ async function answer(
     id,
     annotations: annotations ?? {},
   })
+}
+
+/** The compiler with its tables of system calls is loaded only for a config that has something to compile. */
+async function filterOf(id: string, { spec, path }: Bundle): Promise<SeccompFilter | null> {
+  if (spec.linux?.seccomp === undefined) return null
+  const { seccompFilter } = await import('./seccomp-filter.ts')
+  return seccompFilter({ id, spec, bundle: path })
 }
 
 /** Interfaces to move in, as they are on the host now. */

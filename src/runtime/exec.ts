@@ -1,5 +1,5 @@
 import { fstatSync, readlinkSync, writeFileSync } from 'node:fs'
-import { type Launched, type LaunchStdio, launch } from '../host/launcher.ts'
+import type { Launched, LaunchStdio } from '../host/launcher.ts'
 import { sameProcess } from '../host/process-identity.ts'
 import { BerthError } from '../lib/error.ts'
 import { NAMESPACES } from '../linux/namespaces.ts'
@@ -7,8 +7,10 @@ import type { Process } from '../oci/runtime-spec.ts'
 import { validateExecProcess } from '../oci/runtime-validate.ts'
 import { composeCgroupJoin } from './compose-cgroup.ts'
 import { composeExec } from './compose-exec.ts'
+import type { ExecEnding } from './compose-relay.ts'
 import { expectStatus, type FoundContainer, findContainer } from './container-state.ts'
 import { readHostFacts } from './host-facts.ts'
+import { launchProgram } from './launch-program.ts'
 import { PlanBuilder } from './plan-builder.ts'
 import type { RuntimeOptions } from './runtime-options.ts'
 import { seccompFilter } from './seccomp-filter.ts'
@@ -21,7 +23,7 @@ export interface ExecOptions extends RuntimeOptions {
   readonly ignorePaused: boolean
   /** Sub-cgroups to run it in, see `composeCgroupJoin`. */
   readonly cgroups: readonly string[]
-  readonly wait: boolean
+  readonly ending: ExecEnding
   readonly stdio: readonly [LaunchStdio, LaunchStdio, LaunchStdio]
 }
 
@@ -56,11 +58,11 @@ export async function execInContainer(id: string, process_: Process, options: Ex
         consoleSocket: options.consoleSocket,
         preservedFds: options.preservedFds,
       },
-      wait: options.wait,
+      ending: options.ending,
     },
     seccompFilter({ id, spec, bundle: record.bundle }),
   )
-  const launched = await launch(plan, { stdio: options.stdio, preservedFds: options.preservedFds })
+  const launched = await launchProgram(plan, { stdio: options.stdio, preservedFds: options.preservedFds })
   if (options.pidFile !== null) writeFileSync(options.pidFile, String(launched.pid))
   return launched
 }

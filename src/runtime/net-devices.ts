@@ -71,7 +71,11 @@ export function resolveNetDevices(
     const name = device.name === undefined || device.name === '' ? hostName : device.name
     checkNames(hostName, name, takenNames)
     takenNames.add(name)
-    return moveOf(findLink(host, hostName), hostName, name, freeIndex(takenIndices), host)
+    const link = findLink(host, hostName)
+    // A path may lead to the runtime's own namespace, where the kernel would not move the device but rename it.
+    if (target?.links.some(other => isSame(other, link)))
+      throw refusal('conflict', hostName, "in the container's network namespace already")
+    return moveOf(link, hostName, name, freeIndex(takenIndices), host)
   })
 }
 
@@ -89,6 +93,10 @@ function findLink(host: NetworkState, hostName: string): Link {
     throw refusal('notFound', hostName, "missing in the host's network namespace (or already moved to another one)")
   if ((link.flags & IFF_LOOPBACK) !== 0) throw refusal('invalidArgument', hostName, 'the loopback device cannot leave')
   return link
+}
+
+function isSame(a: Link, b: Link): boolean {
+  return a.index === b.index && a.name === b.name && a.address?.toHex() === b.address?.toHex()
 }
 
 function freeIndex(taken: Set<number>): number {

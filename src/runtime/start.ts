@@ -18,30 +18,34 @@ const ACCEPTED = 'A'.charCodeAt(0)
 export async function startContainer(id: string, options: RuntimeOptions): Promise<void> {
   const found = findContainer(options.root, id)
   expectStatus(found, 'start', 'created')
-  await knock(id, found.directory.startSocket)
+  await knock(`container "${id}"`, found.directory.startSocket)
   found.directory.started()
   await runHooks('poststart', found, options.warn)
 }
 
-/** Knocks at the process's socket and listens until it has become its program: the socket closes with execve. */
-async function knock(id: string, socket: string): Promise<void> {
+/**
+ * Knocks at the socket where a process waits and listens until it has become its program: the socket closes with execve.
+ * `subject` is what errors call the process.
+ * @throws {BerthError} conflict: nobody waits there; internal: a step after the knock failed
+ */
+export async function knock(subject: string, socket: string): Promise<void> {
   let bytes: Uint8Array
   try {
     bytes = await connectUnix(socket)
   } catch (error) {
     throw new BerthError(
       'conflict',
-      `Cannot start container "${id}": its process does not wait for it (${dirname(socket)}): ${messageOf(error)}`,
+      `Cannot start ${subject}: its process does not wait for it (${dirname(socket)}): ${messageOf(error)}`,
       { cause: error },
     )
   }
-  if (bytes[0] !== ACCEPTED) throw new BerthError('conflict', `Cannot start container "${id}": another start was first`)
+  if (bytes[0] !== ACCEPTED) throw new BerthError('conflict', `Cannot start ${subject}: another start was first`)
   for (const record of new RecordParser().push(bytes.subarray(1)))
     if (record.kind === 'fail') {
       const said = record.message === '' ? '' : `: ${record.message.trim()}`
       throw new BerthError(
         'internal',
-        `Cannot start container "${id}": step ${record.step} of stage ${record.stage}: ${errnoName(record.errno)} (${errnoDescription(record.errno)})${said}`,
+        `Cannot start ${subject}: step ${record.step} of stage ${record.stage}: ${errnoName(record.errno)} (${errnoDescription(record.errno)})${said}`,
       )
     }
 }

@@ -5,6 +5,7 @@ import { type ProcessIdentity, processIdentity, sameProcess } from '../host/proc
 import { BerthError, messageOf } from '../lib/error.ts'
 import type { RuntimeSpec } from '../oci/runtime-spec.ts'
 import { parseRuntimeSpec } from '../oci/runtime-spec-parser.ts'
+import type { Bundle } from './bundle.ts'
 import { START_SOCKET } from './compose-container.ts'
 import type { NetDeviceMove } from './net-devices.ts'
 
@@ -16,6 +17,8 @@ import type { NetDeviceMove } from './net-devices.ts'
  * | config.json | the config as it was at create |
  * | state.json | {@link ContainerRecord}, written when the process exists, before the container is complete |
  * | creator | who is creating it; gone once it is complete. With a dead creator the rest is a leftover |
+ * | resources.json | the limits as `update` has changed them; absent until then |
+ * | exec-*.start, exec-*.sock | where an exec with a terminal waits and is served, while it starts |
  * | start.sock | the process waits there for `start`; removed by it |
  * | netns | the pinned network namespace of a container that was given network devices |
  */
@@ -43,6 +46,7 @@ const CREATOR = 'creator'
 export class StateDirectory {
   readonly path: string
   readonly id: string
+  #spec: RuntimeSpec | null = null
 
   constructor(root: string, id: string) {
     this.id = id
@@ -53,9 +57,9 @@ export class StateDirectory {
    * Claims the id for a new container.
    * @throws {BerthError} conflict: the id is taken
    */
-  claim(configText: string): void {
+  claim({ configText, spec }: Pick<Bundle, 'configText' | 'spec'>): void {
     mkdirSync(join(this.path, '..'), { recursive: true, mode: 0o711 })
-    if (this.#isLeftover()) this.remove()
+    if (this.isLeftover()) this.remove()
     try {
       mkdirSync(this.path, { mode: 0o700 })
     } catch (error) {
@@ -65,6 +69,7 @@ export class StateDirectory {
     }
     writeFileSync(join(this.path, CREATOR), JSON.stringify(processIdentity(process.pid)))
     writeFileSync(join(this.path, CONFIG), configText, { mode: 0o600 })
+    this.#spec = spec
   }
 
   /** Writes the record atomically. */
@@ -95,7 +100,7 @@ export class StateDirectory {
   }
 
   /** A creator that died half-way has left this; its launcher has undone what it did in the kernel. */
-  #isLeftover(): boolean {
+  isLeftover(): boolean {
     return existsSync(join(this.path, CREATOR)) && !this.isBeingCreated()
   }
 
@@ -109,9 +114,10 @@ export class StateDirectory {
     return readJson<ContainerRecord>(join(this.path, RECORD))
   }
 
-  /** The config as it was at create. */
+  /** The config as it was at create; nothing changes it. */
   spec(): RuntimeSpec {
-    return parseRuntimeSpec(readFileSync(join(this.path, CONFIG), 'utf8')).value
+    this.#spec ??= parseRuntimeSpec(readFileSync(join(this.path, CONFIG), 'utf8')).value
+    return this.#spec
   }
 
   exists(): boolean {
@@ -124,7 +130,7 @@ export class StateDirectory {
   }
 }
 
-/** The ids of all containers below a runtime's root, sorted; leftovers of dead creators are removed on the way. */
+/** The ids of all containers below a runtime's root, sorted; those being created and leftovers of dead creators too. */
 export function containerIds(root: string): string[] {
   let names: string[]
   try {

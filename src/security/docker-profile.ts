@@ -15,11 +15,13 @@ export interface ProfileFilter {
   readonly minKernel?: KernelVersion
 }
 
+/** A rule with conditions, settled by `resolveProfile`. */
 export interface ProfileSyscall extends SeccompSyscall {
   readonly includes?: ProfileFilter
   readonly excludes?: ProfileFilter
 }
 
+/** A machine's architecture and those it also runs. */
 export interface ProfileArchitecture {
   readonly architecture: string
   readonly subArchitectures: readonly string[]

@@ -68,13 +68,15 @@ export function toDockerProfile(value: unknown, name: string): DockerProfile {
   }
 }
 
+type CommentedSyscall = ProfileSyscall & { readonly comment?: string }
+
 /**
  * The built-in profile without the checks, which a test makes instead: they take longer than compiling the filter, and
  * every start of a container would pay. Rules are converted only where JSON has another form than `DockerProfile`.
  */
 export function toBuiltinProfile(value: unknown): DockerProfile {
   const reader = new ProfileReader(value, 'builtin', '')
-  const profile = value as DockerProfile & { readonly syscalls: readonly (ProfileSyscall & { comment?: string })[] }
+  const profile = value as Omit<DockerProfile, 'syscalls'> & { readonly syscalls: readonly CommentedSyscall[] }
   return {
     ...profile,
     archMap: reader.field('archMap').items(toArchitecture),

@@ -1,7 +1,7 @@
 import { mkdirSync, rmdirSync } from 'node:fs'
 import { dirname } from 'node:path'
 import { errnoOf, writeCgroupFile } from '../../src/host/cgroup/cgroup-file.ts'
-import { ERRNO } from '../../src/lib/errno.ts'
+import { errnoNumber } from '../../src/lib/errno.ts'
 import type { Step } from '../../src/plan/step.ts'
 
 /**
@@ -20,8 +20,7 @@ export async function executeSteps(
       i += each.skipOnSuccess ?? 0
     } catch (error) {
       const errno = errnoOf(error) || errnoOf(error instanceof Error ? error.cause : undefined)
-      const tolerated =
-        each.tolerate === 'all' || each.tolerate?.some(number => ERRNO[errno as keyof typeof ERRNO] === number)
+      const tolerated = each.tolerate === 'all' || each.tolerate?.includes(errnoNumber(errno) ?? 0)
       if (!tolerated) throw error
       i += each.skipOnFailure ?? 0
     }

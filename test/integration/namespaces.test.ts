@@ -4,6 +4,7 @@ import { afterEach, describe, expect } from 'bun:test'
 import { mkdtempSync, readlinkSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { readNamespaceRelations } from '../../src/host/namespace-relations.ts'
 import { scanNamespaces } from '../../src/host/namespaces.ts'
 import { groupNamespaces, type Namespace } from '../../src/linux/namespace-tree.ts'
 import { NAMESPACES, type NamespaceType, namespaceOfType, parseNamespaceLink } from '../../src/linux/namespaces.ts'
@@ -87,14 +88,26 @@ describe('scanNamespaces()', () => {
     expect(ipc).toMatchObject({ type: 'ipc', fds: [{ pid: child.pid, fd: 9 }], owner: ownInode('user') })
   })
 
-  test('sees the time namespace of a process that unshared it and executed a program', async () => {
-    const child = start('unshare', '--time', 'sleep', 'infinity')
-    const own = ownInode('time')
-    const [time] = await seen(all =>
-      all.find(
-        each => each.type === 'time' && each.inode !== own && each.members.some(member => member.pid === child.pid),
-      ),
-    )
-    expect(time.owner).toBe(ownInode('user') ?? null)
+  test('tells the namespace of future children from that of the process', async () => {
+    const child = start('unshare', '--time', '--fork', '--kill-child', 'sleep', 'infinity')
+    const isNext = (each: Namespace) => each.waitingMembers.some(member => member.pid === child.pid)
+    const [time] = await seen(all => all.find(each => isNext(each) && each.members.length === 1))
+    expect(time).toMatchObject({ type: 'time', owner: ownInode('user'), members: [{ uid: 0 }] })
+    expect(time.members[0]?.pid).not.toBe(child.pid)
+  })
+})
+
+describe('readNamespaceRelations()', () => {
+  test('asks namespaces only, whatever else is at a path by then, and neither blocks nor acts on it', async () => {
+    const directory = mkdtempSync(join(tmpdir(), 'berth-ns-'))
+    try {
+      const fifo = join(directory, 'fifo')
+      expect(Bun.spawnSync(['mkfifo', fifo]).exitCode).toBe(0)
+      const family = await readNamespaceRelations(['/dev/null', fifo, '/nonexistent', '/proc/self/ns/uts', directory])
+      expect(family.relations).toMatchObject([{ type: 'uts', inode: ownInode('uts'), owner: ownInode('user') }])
+      expect(family).toMatchObject({ hiddenCount: 4, error: null })
+    } finally {
+      rmSync(directory, { recursive: true })
+    }
   })
 })

@@ -1,4 +1,6 @@
 /** Builds berth-init and runs plans in it, seeing every record it sends. */
+import { readFileSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
 import { type Record as InitRecord, RecordParser } from '../../src/host/record.ts'
 import { encodePlan } from '../../src/plan/encode.ts'
 import type { OpName } from '../../src/plan/ops.ts'
@@ -97,26 +99,21 @@ export interface Outcome {
 
 /** A running berth-init. Disposing kills it. */
 export class Init implements AsyncDisposable {
-  readonly process: Bun.Subprocess<'pipe', 'pipe', 'pipe'>
+  readonly process: Bun.Subprocess<'pipe', 'pipe', 'ignore'>
   readonly #records: AsyncGenerator<InitRecord>
-  readonly #stderr: Promise<string>
-  readonly #stdout: Promise<string>
+  readonly #output: Promise<readonly [string, string]>
   readonly seen: InitRecord[] = []
 
   constructor(build: Build, mode: 'plan' | 'helper' = 'plan') {
-    const output = `/tmp/berth-native-${process.pid}-${crypto.randomUUID()}`
-    const file = Bun.file(output)
-    this.process = Bun.spawn(
-      ['sh', '-c', `exec ${NATIVE}/build/${BUILDS[build]} ${mode} 3</dev/null 4>"$0" 5>&2`, output],
-      { stdio: ['pipe', 'pipe', 'pipe'], env: {} },
-    )
-    this.#records = records(this.process.stdout)
-    this.#stderr = new Response(this.process.stderr).text()
-    this.#stdout = this.process.exited.then(async () => {
-      const text = await file.text()
-      await file.delete()
-      return text
+    const path = `${tmpdir()}/berth-native-${process.pid}-${crypto.randomUUID()}`
+    // Files, not pipes: a child that outlives its launcher would keep a pipe from its end.
+    const script = `exec "$0" ${mode} 3</dev/null 4>"$1.out" 5>"$1.err" 2>&5`
+    this.process = Bun.spawn(['sh', '-c', script, `${NATIVE}/build/${BUILDS[build]}`, path], {
+      stdio: ['pipe', 'pipe', 'ignore'],
+      env: {},
     })
+    this.#records = records(this.process.stdout)
+    this.#output = this.process.exited.then(() => [take(`${path}.out`), take(`${path}.err`)] as const)
   }
 
   async send(bytes: Uint8Array | Plan): Promise<void> {
@@ -136,22 +133,28 @@ export class Init implements AsyncDisposable {
   async until<K extends InitRecord['kind']>(kind: K): Promise<Extract<InitRecord, { kind: K }>> {
     for (;;) {
       const record = await this.next()
-      if (record === null) throw new Error(`no ${kind} record: ${await this.#stderr}`)
+      if (record === null) throw new Error(`no ${kind} record: ${(await this.#output)[1]}`)
       if (isKind(record, kind)) return record
     }
+  }
+
+  /** Stops reading records. */
+  async close(): Promise<void> {
+    await this.#records.return(undefined)
   }
 
   /** Everything up to the end. */
   async finish(): Promise<Outcome> {
     while ((await this.next()) !== null);
     const exitCode = await within(this.process.exited)
-    return { records: this.seen, exitCode, stdout: await this.#stdout, stderr: await this.#stderr }
+    const [stdout, stderr] = await this.#output
+    return { records: this.seen, exitCode, stdout, stderr }
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     this.process.kill(9)
     await this.process.exited
-    await this.#stdout
+    await this.#output
   }
 }
 
@@ -160,6 +163,13 @@ export async function run(build: Build, what: Plan | Uint8Array): Promise<Outcom
   await using init = new Init(build)
   await init.send(what)
   return await init.finish()
+}
+
+/** The content of a file that is not needed any more. */
+function take(path: string): string {
+  const text = readFileSync(path, 'utf8')
+  rmSync(path)
+  return text
 }
 
 async function* records(stream: ReadableStream<Uint8Array>): AsyncGenerator<InitRecord> {

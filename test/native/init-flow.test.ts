@@ -83,10 +83,7 @@ for (const build of Object.keys(BUILDS) as Build[]) {
 
     test('runs undo when nobody reads its records', async () => {
       const name = `${build}-epipe`
-      const child = Bun.spawn(
-        ['sh', '-c', 'sleep 0.2; exec "$0" plan', `${import.meta.dir}/../../native/build/${BUILDS[build]}`],
-        { stdio: ['pipe', 'pipe', 'inherit'] },
-      )
+      const child = Bun.spawn([make(BUILDS[build]), 'plan'], { stdio: ['pipe', 'pipe', 'inherit'] })
       await child.stdout.cancel()
       child.stdin.write(encodePlan(plan({ undo: [mark(name)] })))
       await child.stdin.end()

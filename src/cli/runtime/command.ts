@@ -99,6 +99,10 @@ async function runVerb(verb: RuntimeVerb, args: readonly string[], global: Parse
     }
   }
   const parsed = parseOptions(verb.grammar, args)
+  const { operands } = verb.grammar
+  const superfluous = operands.includes('...') ? undefined : parsed.operands[operands.split(' ').filter(Boolean).length]
+  if (superfluous !== undefined)
+    throw new UsageError(verb.grammar, `Cannot use argument "${superfluous}": expected ${operands || 'none'}`)
   const options: RuntimeOptions = {
     root: global.value('root') ?? defaultRoot(),
     systemdCgroup: global.flag('systemd-cgroup'),

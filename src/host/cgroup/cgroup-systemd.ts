@@ -1,5 +1,5 @@
 import { mkdirSync } from 'node:fs'
-import { deviceProgram } from '../../linux/cgroup/device-program.ts'
+import { compilePolicy } from '../../linux/cgroup/device-program.ts'
 import { defaultDeviceRules, deviceLines, devicePolicy } from '../../linux/cgroup/device-rules.ts'
 import type { LinuxResources } from '../../linux/cgroup/resources.ts'
 import type { CgroupSetting } from '../../linux/cgroup/setting.ts'
@@ -13,12 +13,14 @@ import {
 } from '../../linux/cgroup/systemd-properties.ts'
 import { writeCgroupFile } from './cgroup-file.ts'
 import { unifiedControllers } from './cgroup-v1.ts'
+import { noHelper } from './cgroup-v2.ts'
 import { type CgroupLocation, defaultSlice, isUnified, unifiedDirectory } from './location.ts'
 import type { CgroupManager, CgroupManagerOptions, FreezerState } from './manager.ts'
 import { probeCgroup } from './probe.ts'
 import type { SystemdBus } from './systemd-bus.ts'
 import { settingDirectory, writeSettings } from './write-settings.ts'
 
+/** What a scope is told besides its limits. */
 export interface AdoptOptions {
   readonly id: string
   readonly annotations: Readonly<Record<string, string>>
@@ -116,14 +118,18 @@ export class SystemdCgroup implements CgroupManager {
   }
 
   async #filterDevices(resources: LinuxResources): Promise<void> {
-    const rules = [...(resources.devices ?? []), ...defaultDeviceRules]
+    const policy = devicePolicy([...(resources.devices ?? []), ...defaultDeviceRules])
     if (isUnified(this.location)) {
-      // systemd has a filter of its own attached, so without ours the container is not without one.
-      if (this.location.systemd?.bus === 'user') return
-      await this.#options.attachDeviceProgram?.(unifiedDirectory(this.location)?.dir ?? '', deviceProgram(rules))
+      // The user's instance may not filter devices, and its users can't open what their own rights do not open to them.
+      const everything = policy.allowByDefault && policy.exceptions.length === 0
+      if (this.location.systemd?.bus === 'user' || everything) return
+      const dir = unifiedDirectory(this.location)?.dir ?? ''
+      // systemd's own filter is no substitute: it can't say all rules.
+      if (this.#options.attachDeviceProgram === undefined) throw noHelper(dir)
+      await this.#options.attachDeviceProgram(dir, compilePolicy(policy))
       return
     }
-    const lines = deviceLines(devicePolicy(rules))
+    const lines = deviceLines(policy)
     const settings = lines.map(({ file, line }) => ({ controller: 'devices', file, value: line, note: 'device rule' }))
     writeSettings(this.location, settings)
   }

@@ -13,7 +13,7 @@ import { hugePageSizes } from './huge-pages.ts'
 import { type CgroupLocation, unifiedDirectory } from './location.ts'
 import { type CgroupManager, type CgroupManagerOptions, FREEZE_TIMEOUT_MS, type FreezerState } from './manager.ts'
 import { poll, processesBelow, removeCgroup, signalProcesses } from './processes.ts'
-import { writeSettings } from './write-settings.ts'
+import { withLost, writeSettings } from './write-settings.ts'
 
 const SIGKILL = 9
 
@@ -86,20 +86,18 @@ export class CgroupV2 implements CgroupManager {
   async update(resources: LinuxResources): Promise<void> {
     this.#mustExist('update')
     const settings = v2Settings(resources)
-    if (resources.memory?.checkBeforeUpdate) this.#checkMemory(resources)
-    // The filter first: it either stands as a whole or not at all, and needs no undo when a later write fails only if it
-    // is compiled before anything is written.
     const program =
       resources.devices === undefined ? null : deviceProgram([...resources.devices, ...defaultDeviceRules])
     const attach = this.#options.attachDeviceProgram
-    if (program !== null && attach === undefined) {
-      throw new BerthError(
-        'notImplemented',
-        `Cannot update devices of cgroup "${this.#dir}": no helper to attach a filter with`,
-      )
+    if (program !== null && attach === undefined) throw noHelper(this.#dir)
+    if (resources.memory?.checkBeforeUpdate) this.#checkMemory(resources)
+    const undo = writeSettings(this.location, settings)
+    if (program === null) return
+    try {
+      await attach?.(this.#dir, program)
+    } catch (error) {
+      throw withLost(error, undo())
     }
-    writeSettings(this.location, settings)
-    if (program !== null) await attach?.(this.#dir, program)
   }
 
   #checkMemory({ memory }: LinuxResources): void {
@@ -111,6 +109,7 @@ export class CgroupV2 implements CgroupManager {
   }
 
   onOom(listener: (kills: number) => void, signal: AbortSignal): void {
+    if (!existsSync(`${this.#dir}/memory.events`)) return
     const read = () => Number(parseFlatKeyed(readCgroupFile(this.#dir, 'memory.events') ?? '')['oom_kill'] ?? 0)
     let seen = read()
     const look = () => {
@@ -134,4 +133,12 @@ export class CgroupV2 implements CgroupManager {
   #mustExist(verb: string): void {
     if (!this.exists()) throw new BerthError('notFound', `Cannot ${verb} cgroup "${this.#dir}": no such cgroup`)
   }
+}
+
+/** The error when a device filter is wanted and nobody can attach one. */
+export function noHelper(dir: string): BerthError {
+  return new BerthError(
+    'notImplemented',
+    `Cannot filter devices of cgroup "${dir}": no helper to attach the filter with`,
+  )
 }

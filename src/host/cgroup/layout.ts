@@ -74,8 +74,3 @@ function rank(mount: CgroupMount): boolean {
 function isV2(hierarchy: CgroupHierarchy): boolean {
   return hierarchy.version === 2
 }
-
-/** The v2 hierarchy of a layout, undefined on pure v1. */
-export function unifiedHierarchy(layout: CgroupLayout): CgroupHierarchy | undefined {
-  return layout.hierarchies.find(isV2)
-}

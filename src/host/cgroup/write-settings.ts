@@ -1,4 +1,4 @@
-import { ERRNO } from '../../lib/errno.ts'
+import { errnoNumber } from '../../lib/errno.ts'
 import { BerthError, messageOf } from '../../lib/error.ts'
 import type { CgroupSetting } from '../../linux/cgroup/setting.ts'
 import { errnoOf, readCgroupFile, writeCgroupFile } from './cgroup-file.ts'
@@ -19,20 +19,27 @@ interface Written {
 
 /**
  * Writes settings in their order. When one fails, those before are set back in reverse order, as far as that goes.
+ * Gives the way to set all of them back, which says what it could not.
  * @throws {BerthError} of the failing write; what could not be set back is added to its text
  */
-export function writeSettings(location: CgroupLocation, settings: readonly CgroupSetting[]): void {
+export function writeSettings(location: CgroupLocation, settings: readonly CgroupSetting[]): () => readonly string[] {
   const done: Written[] = []
+  const undo = () => done.toReversed().flatMap(each => takeBack(each) ?? [])
   try {
     for (const setting of settings) {
       const written = writeOne(location, setting)
       if (written !== null) done.push(written)
     }
   } catch (error) {
-    const lost = done.reverse().flatMap(each => takeBack(each) ?? [])
-    if (lost.length === 0 || !(error instanceof BerthError)) throw error
-    throw new BerthError(error.category, `${error.message}; ${lost.join('; ')}`, { cause: error })
+    throw withLost(error, undo())
   }
+  return undo
+}
+
+/** An error with what could not be set back after it. */
+export function withLost(error: unknown, lost: readonly string[]): unknown {
+  if (lost.length === 0 || !(error instanceof BerthError)) return error
+  return new BerthError(error.category, `${error.message}; ${lost.join('; ')}`, { cause: error })
 }
 
 function takeBack({ dir, file, restore }: Written): string | null {
@@ -68,7 +75,7 @@ function writeOne(location: CgroupLocation, setting: CgroupSetting): Written | n
     } catch (error) {
       const errno = errnoOf(error instanceof Error ? error.cause : undefined)
       if (errno === 'ENOENT' && i + 1 < choices.length) continue
-      if (setting.tolerate?.some(each => ERRNO[errno as keyof typeof ERRNO] === each)) return null
+      if (setting.tolerate?.includes(errnoNumber(errno) ?? 0)) return null
       throw error
     }
   }

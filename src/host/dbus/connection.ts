@@ -38,10 +38,11 @@ const CALL_TIMEOUT_MS = 30_000
 
 /** Where the system bus listens, and where the bus of a user does. Source: D-Bus specification › Well-known Message Bus Instances. */
 export function busPath(bus: 'system' | 'user', environment: Readonly<Record<string, string | undefined>>): string {
+  const runtime = environment['XDG_RUNTIME_DIR']
   const address =
     bus === 'system'
       ? (environment['DBUS_SYSTEM_BUS_ADDRESS'] ?? 'unix:path=/run/dbus/system_bus_socket')
-      : (environment['DBUS_SESSION_BUS_ADDRESS'] ?? `unix:path=${environment['XDG_RUNTIME_DIR'] ?? ''}/bus`)
+      : (environment['DBUS_SESSION_BUS_ADDRESS'] ?? (runtime === undefined ? '' : `unix:path=${runtime}/bus`))
   const path = /(?:^|;)unix:(?:[^;]*,)?path=([^;,]+)/.exec(address)?.[1]
   if (path === undefined || !path.startsWith('/')) {
     throw new BerthError(

@@ -6,6 +6,7 @@
 /** A 64-bit value of a configuration: a number when it is safe as one. */
 export type Int64 = number | bigint
 
+/** One rule of the device list; the last that matches decides. */
 export interface DeviceCgroupRule {
   readonly allow: boolean
   /** `a` (all), `c` or `u` (character), `b` (block); missing means `a`. */
@@ -17,6 +18,7 @@ export interface DeviceCgroupRule {
   readonly access?: string | undefined
 }
 
+/** CPU time and where to spend it; times in microseconds. */
 export interface CpuResources {
   readonly shares?: Int64 | undefined
   readonly quota?: Int64 | undefined
@@ -29,6 +31,7 @@ export interface CpuResources {
   readonly idle?: Int64 | undefined
 }
 
+/** Memory in bytes; -1 is no limit. */
 export interface MemoryResources {
   readonly limit?: Int64 | undefined
   readonly reservation?: Int64 | undefined
@@ -42,6 +45,7 @@ export interface MemoryResources {
   readonly checkBeforeUpdate?: boolean | undefined
 }
 
+/** The weight of one disk, 10 to 1000. */
 export interface WeightDevice {
   readonly major: Int64
   readonly minor: Int64
@@ -49,12 +53,14 @@ export interface WeightDevice {
   readonly leafWeight?: number | undefined
 }
 
+/** The limit of one disk, in bytes or operations per second; 0 is no limit. */
 export interface ThrottleDevice {
   readonly major: Int64
   readonly minor: Int64
   readonly rate?: Int64 | undefined
 }
 
+/** Shares and limits of disk traffic. */
 export interface BlockIoResources {
   readonly weight?: number | undefined
   readonly leafWeight?: number | undefined
@@ -65,22 +71,26 @@ export interface BlockIoResources {
   readonly throttleWriteIOPSDevice?: readonly ThrottleDevice[] | undefined
 }
 
+/** Bytes of huge pages of one size. */
 export interface HugepageLimit {
   /** Such as `2MB`. */
   readonly pageSize: string
   readonly limit: Int64
 }
 
+/** Marks on the packets sent; cgroup v1 only. */
 export interface NetworkResources {
   readonly classID?: number | undefined
   readonly priorities?: readonly { readonly name: string; readonly priority: number }[] | undefined
 }
 
+/** Handles and objects of one RDMA device. */
 export interface RdmaLimit {
   readonly hcaHandles?: number | undefined
   readonly hcaObjects?: number | undefined
 }
 
+/** All limits of a container. */
 export interface LinuxResources {
   readonly devices?: readonly DeviceCgroupRule[] | undefined
   readonly memory?: MemoryResources | undefined

@@ -6,11 +6,13 @@ import type { Int64, LinuxResources } from './resources.ts'
 import { type CgroupSetting, unsupported } from './setting.ts'
 import { unifiedSettings } from './unified.ts'
 
+/** What v1 needs to know besides the resources. */
 export interface V1Options {
   /** memory.limit_in_bytes as it stands, when the cgroup is not new: decides the order of limit and swap. */
   readonly currentMemoryLimitBytes?: Int64 | undefined
 }
 
+/** What v2 is told besides the resources. */
 export interface V2Options {
   /** Kill the whole container when it is out of memory; `unified["memory.oom.group"]` overrides it. */
   readonly oomGroup?: boolean | undefined

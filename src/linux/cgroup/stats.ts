@@ -47,6 +47,7 @@ export interface MemoryEntry {
   readonly failcnt: Count
 }
 
+/** Where it may run, and the flags of cgroup v1, which are 0 on v2. */
 export interface CpusetStats {
   readonly cpus?: readonly number[]
   readonly cpu_exclusive: Count

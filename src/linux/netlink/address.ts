@@ -29,7 +29,7 @@ export const RT_SCOPE_UNIVERSE = 0
 export const RT_SCOPE_LINK = 253
 export const RT_SCOPE_HOST = 254
 
-const IFADDRMSG_BYTES = 8
+export const IFADDRMSG_BYTES = 8
 
 /** An address an interface has, or shall have. */
 export interface InterfaceAddress {

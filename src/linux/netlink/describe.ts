@@ -1,9 +1,18 @@
 /** Netlink messages as text, for printed plans: `RTM_NEWLINK(index 7, name "eth1", netns of fd, up)`. */
-import { IFA_BROADCAST, IFA_FLAGS, IFA_LOCAL, RTM_DELADDR, RTM_GETADDR, RTM_NEWADDR } from './address.ts'
+import {
+  IFA_BROADCAST,
+  IFA_FLAGS,
+  IFA_LOCAL,
+  IFADDRMSG_BYTES,
+  RTM_DELADDR,
+  RTM_GETADDR,
+  RTM_NEWADDR,
+} from './address.ts'
 import { parseAttributes, viewOf } from './attribute.ts'
 import { formatIpAddress } from './ip-address.ts'
 import {
   IFF_UP,
+  IFINFOMSG_BYTES,
   IFLA_ADDRESS,
   IFLA_IFNAME,
   IFLA_INFO_KIND,
@@ -69,7 +78,7 @@ function linkDetails(message: ReceivedMessage): string[] {
   const index = view.getInt32(4, true)
   const change = view.getUint32(12, true)
   const parts = index === 0 ? [] : [`index ${index}`]
-  for (const { type, value } of parseAttributes(message.payload.subarray(16)).entries()) {
+  for (const { type, value } of parseAttributes(message.payload.subarray(IFINFOMSG_BYTES)).entries()) {
     const printed = LINK_ATTRIBUTES[type]?.(value)
     if (printed !== undefined) parts.push(printed)
   }
@@ -95,7 +104,7 @@ function u32Of(value: Uint8Array): number {
 
 function addressDetails(message: ReceivedMessage): string[] {
   const view = viewOf(message.payload)
-  const attributes = parseAttributes(message.payload.subarray(8))
+  const attributes = parseAttributes(message.payload.subarray(IFADDRMSG_BYTES))
   const local = attributes.bytes(IFA_LOCAL)
   const broadcast = attributes.bytes(IFA_BROADCAST)
   const flags = attributes.u32(IFA_FLAGS) ?? 0

@@ -32,7 +32,7 @@ export const IFLA_INFO_DATA = 2
 /** The index of `lo` in every network namespace (include/net/flow.h). */
 export const LOOPBACK_IFINDEX = 1
 
-const IFINFOMSG_BYTES = 16
+export const IFINFOMSG_BYTES = 16
 const NAME_LIMIT_BYTES = 15
 
 /** An interface as one names it to the kernel. */
@@ -44,7 +44,10 @@ export type NetnsTarget = { readonly childPid: true } | { readonly slot: number 
 /** What to change of an interface; what is absent stays. */
 export interface LinkChange {
   readonly up?: boolean
-  /** Renames it; needs a reference by index, because with a name the kernel takes this for the name to look up. */
+  /**
+   * Renames it; needs a reference by index, because with a name the kernel takes this for the name to look up.
+   * EBUSY before Linux 6.2 while the interface is up, unless it is moved in the same message, which sets it down.
+   */
   readonly newName?: string
   /** Moves it to that namespace, before the new name is given there. */
   readonly netns?: NetnsTarget

@@ -32,6 +32,9 @@ const ABI_OF_WORD: ReadonlyMap<string, Abi> = new Map([
   ['SCMP_ARCH_ARM', 'arm'],
 ])
 
+/** The `SCMP_ARCH_*` words of the architectures that a filter can be made for. */
+export const KNOWN_ARCHITECTURES: readonly string[] = Object.freeze([...ABI_OF_WORD.keys()])
+
 /**
  * The ABIs of a filter: the machine's own first (libseccomp adds it unasked, and so does every runtime), then those
  * named, each once, in the order of `AUDIT_ARCH` so that the order in the config does not change the program.

@@ -31,8 +31,10 @@ const JUMP_MAX = 255
 /** A place in the program: how many instructions had been written when its own was, counted from the end. */
 export type Label = number
 
+/** Collects instructions from the last to the first; every method that writes one returns its label. */
 export class BpfAssembler {
   readonly #code: number[] = []
+  /** jt in the low byte, jf in the next, as they follow the code in memory. */
   readonly #jumps: number[] = []
   readonly #k: number[] = []
   readonly #returns = new Map<number, Label>()
@@ -69,7 +71,7 @@ export class BpfAssembler {
     const nearTrue = this.#near(whenTrue, 1)
     const nearFalse = this.#near(whenFalse, 0)
     const at = this.#code.length
-    return this.#push(code, ((at - nearTrue - 1) << 8) | (at - nearFalse - 1), k)
+    return this.#push(code, (at - nearTrue - 1) | ((at - nearFalse - 1) << 8), k)
   }
 
   /**
@@ -89,10 +91,8 @@ export class BpfAssembler {
     for (let at = 0; at < length; at++) {
       const from = length - 1 - at
       const jumps = this.#jumps[from] ?? 0
-      view.setUint16(at * 8, this.#code[from] ?? 0, true)
-      view.setUint8(at * 8 + 2, jumps >> 8)
-      view.setUint8(at * 8 + 3, jumps & 0xff)
-      view.setUint32(at * 8 + 4, this.#k[from] ?? 0, true)
+      view.setUint32(at * SOCK_FILTER_BYTES, (this.#code[from] ?? 0) | (jumps << 16), true)
+      view.setUint32(at * SOCK_FILTER_BYTES + 4, this.#k[from] ?? 0, true)
     }
     return program
   }

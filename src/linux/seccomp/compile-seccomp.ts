@@ -34,12 +34,14 @@ import { MULTIPLEXED_CALLS, multiplexedRules } from './multiplexed-calls.ts'
 import { decidingRules, type Rule, rulesByName } from './rules.ts'
 import { argumentBits } from './syscall-arguments.ts'
 
+/** The machine a filter is for. */
 export interface SeccompTarget {
   readonly nativeArch: NativeArch
   /** The words of /proc/sys/kernel/seccomp/actions_avail; absent: not checked. */
   readonly kernelActions?: readonly string[]
 }
 
+/** What seccomp(2) needs, and what the profile's author should hear of. */
 export interface CompiledSeccomp {
   /** `struct sock_filter[]`, little-endian, at most 4,096 of them. */
   readonly program: Uint8Array

@@ -55,6 +55,7 @@ export interface SeccompConfig {
   readonly syscalls?: readonly SeccompSyscall[]
 }
 
+/** One rule for several calls: `action` when all of `args` hold; `errnoRet` is the data of ERRNO and TRACE. */
 export interface SeccompSyscall {
   readonly names: readonly string[]
   readonly action: SeccompAction

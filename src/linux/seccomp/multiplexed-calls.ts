@@ -7,6 +7,7 @@
 import { isPermissive } from './actions.ts'
 import type { Rule } from './rules.ts'
 
+/** A call that is also made through a multiplexer. */
 export interface MultiplexedCall {
   readonly name: string
   readonly through: 'socketcall' | 'ipc'

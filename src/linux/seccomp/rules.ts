@@ -79,27 +79,39 @@ export function decidingRules(rules: readonly Rule[], onShadowed: () => void): R
   const kept: Rule[] = []
   for (const rule of rules) {
     if (kept.some(other => asksForLess(other, rule, onShadowed))) continue
-    const remaining = kept.filter(other => !asksForLess(rule, other, onShadowed))
-    kept.splice(0, kept.length, ...remaining, rule)
+    for (let at = kept.length - 1; at >= 0; at--) {
+      const other = kept[at]
+      if (other !== undefined && asksForLess(rule, other, onShadowed)) kept.splice(at, 1)
+    }
+    kept.push(rule)
   }
   return kept.sort(compareRules)
 }
 
+/** Whether every comparison of `broad` is one of `narrow`: then `narrow` has no say. */
 function asksForLess(broad: Rule, narrow: Rule, onShadowed: () => void): boolean {
-  const covers = broad.conditions.every(condition => narrow.conditions.some(other => sameCondition(condition, other)))
-  if (covers && broad.action !== narrow.action) onShadowed()
-  return covers
+  for (const condition of broad.conditions) {
+    if (!hasCondition(narrow.conditions, condition)) return false
+  }
+  if (broad.action !== narrow.action) onShadowed()
+  return true
 }
 
-function sameCondition(a: Condition, b: Condition): boolean {
-  return (
-    a.index === b.index &&
-    a.op === b.op &&
-    a.high === b.high &&
-    a.low === b.low &&
-    a.maskHigh === b.maskHigh &&
-    a.maskLow === b.maskLow
-  )
+// Loops, not every() and some(): all pairs of i386's multiplexed calls come through here at each start of a container.
+function hasCondition(conditions: readonly Condition[], wanted: Condition): boolean {
+  for (const condition of conditions) {
+    if (
+      condition.low === wanted.low &&
+      condition.index === wanted.index &&
+      condition.op === wanted.op &&
+      condition.high === wanted.high &&
+      condition.maskHigh === wanted.maskHigh &&
+      condition.maskLow === wanted.maskLow
+    ) {
+      return true
+    }
+  }
+  return false
 }
 
 /** EQ, NE and masks before upper bounds before lower bounds. Source: libseccomp src/db.c, __db_chain_op_priority. */

@@ -1,0 +1,191 @@
+import { existsSync, readFileSync } from 'node:fs'
+import { isAbsolute, resolve } from 'node:path'
+import type { ContainerOptions, ImageSource, ResourceOptions, UlimitOption } from '../engine/container-options.ts'
+import { BerthError, messageOf } from '../lib/error.ts'
+import { parseRlimit, RLIM_INFINITY } from '../linux/rlimits.ts'
+import { parseSignal } from '../linux/signals.ts'
+import { CONTAINER_DEFAULTS } from '../security/defaults.ts'
+import { parseBind, parseDevice, parseTmpfs } from './mount-flags.ts'
+import type { ParsedOptions } from './options.ts'
+import { readSecurityOptions } from './security-options.ts'
+import { parseSize } from './size.ts'
+
+/**
+ * Command line → options of a new container.
+ * @throws {BerthError} invalidArgument, naming the option
+ */
+export function readContainerOptions(parsed: ParsedOptions): ContainerOptions {
+  const [image, ...command] = parsed.operands
+  if (image === undefined)
+    throw new BerthError('invalidArgument', 'Cannot run a container: no image given; see "berth run --help"')
+  const privileged = parsed.flag('privileged')
+  const entrypoint = parsed.value('entrypoint')
+  return {
+    image: readImage(image, parsed.flag('rootfs')),
+    command,
+    entrypoint: entrypoint === undefined ? null : entrypoint === '' ? [] : [entrypoint],
+    name: parsed.value('name') ?? null,
+    hostname: parsed.value('hostname') ?? null,
+    domainname: parsed.value('domainname') ?? null,
+    env: [...parsed.values('env-file').flatMap(readEnvFile), ...parsed.values('env').flatMap(fromOurEnvironment)],
+    workdir: readWorkdir(parsed.value('workdir')),
+    user: parsed.value('user') ?? null,
+    groupAdd: parsed.values('group-add'),
+    labels: pairs('label', parsed.values('label')),
+    annotations: pairs('annotation', parsed.values('annotation')),
+    terminal: parsed.flag('tty'),
+    interactive: parsed.flag('interactive'),
+    autoRemove: parsed.flag('rm'),
+    init: parsed.flag('init'),
+    readonlyRoot: parsed.flag('read-only'),
+    privileged,
+    // A privileged container in a user namespace of its own would have none of the privileges that are asked for.
+    userns: oneOf('userns', parsed.value('userns') ?? (privileged ? 'host' : 'auto'), ['auto', 'host'] as const),
+    network: oneOf('network', parsed.value('network') ?? 'none', ['none', 'host'] as const),
+    extraHosts: parsed.values('add-host'),
+    binds: parsed.values('volume').map(parseBind),
+    tmpfs: parsed.values('tmpfs').map(parseTmpfs),
+    shmSizeBytes: Number(parseSize(parsed.value('shm-size') ?? String(CONTAINER_DEFAULTS.shmSizeBytes))),
+    devices: parsed.values('device').map(parseDevice),
+    ulimits: parsed.values('ulimit').map(parseUlimit),
+    sysctl: pairs('sysctl', parsed.values('sysctl')),
+    capAdd: parsed.values('cap-add').flatMap(text => text.split(',')),
+    capDrop: parsed.values('cap-drop').flatMap(text => text.split(',')),
+    ...readSecurityOptions(parsed.values('security-opt')),
+    oomScoreAdj: number('oom-score-adj', parsed.value('oom-score-adj'), -1000, 1000),
+    cgroupParent: parsed.value('cgroup-parent') ?? null,
+    resources: readResources(parsed),
+    stopSignal: parsed.value('stop-signal') === undefined ? null : parseSignal(parsed.value('stop-signal') ?? ''),
+  }
+}
+
+const LAYOUT_PREFIX = 'oci:'
+
+/** `host`, `oci:DIR[:TAG]`, a directory that holds an OCI layout, or with `--rootfs` a root filesystem. */
+function readImage(text: string, rootfs: boolean): ImageSource {
+  if (rootfs) return { kind: 'rootfs', path: resolve(text) }
+  if (text === 'host') return { kind: 'host' }
+  if (text.startsWith(LAYOUT_PREFIX)) {
+    const rest = text.slice(LAYOUT_PREFIX.length)
+    const colon = rest.lastIndexOf(':')
+    if (colon > 0 && !rest.slice(colon).includes('/'))
+      return { kind: 'layout', path: resolve(rest.slice(0, colon)), tag: rest.slice(colon + 1) }
+    return { kind: 'layout', path: resolve(rest), tag: null }
+  }
+  if (existsSync(`${text}/oci-layout`)) return { kind: 'layout', path: resolve(text), tag: null }
+  throw new BerthError(
+    'notFound',
+    `Cannot find image "${text}": expected "host", "oci:DIR[:TAG]", a directory with an OCI layout, or --rootfs and a directory`,
+  )
+}
+
+function readWorkdir(text: string | undefined): string | null {
+  if (text === undefined) return null
+  if (!isAbsolute(text))
+    throw new BerthError('invalidArgument', `Cannot use working directory "${text}": expected an absolute path`)
+  return text
+}
+
+/** `NAME` alone takes the value that we have; without one there is nothing to set. */
+function fromOurEnvironment(entry: string): string[] {
+  if (entry.includes('=')) {
+    if (entry.startsWith('='))
+      throw new BerthError('invalidArgument', `Cannot set environment variable "${entry}": it has no name`)
+    return [entry]
+  }
+  const value = process.env[entry]
+  return value === undefined ? [] : [`${entry}=${value}`]
+}
+
+function readEnvFile(path: string): string[] {
+  try {
+    const lines = readFileSync(path, 'utf8').split('\n')
+    return lines
+      .map(line => line.trimStart())
+      .filter(line => line !== '' && !line.startsWith('#'))
+      .flatMap(fromOurEnvironment)
+  } catch (error) {
+    throw new BerthError('invalidArgument', `Cannot read environment file "${path}": ${messageOf(error)}`, {
+      cause: error,
+    })
+  }
+}
+
+function pairs(option: string, entries: readonly string[]): Readonly<Record<string, string>> {
+  return Object.fromEntries(
+    entries.map(entry => {
+      const equals = entry.indexOf('=')
+      if (equals === 0 || (equals === -1 && option !== 'label'))
+        throw new BerthError('invalidArgument', `Cannot use --${option} "${entry}": expected KEY=VALUE`)
+      return equals === -1 ? [entry, ''] : [entry.slice(0, equals), entry.slice(equals + 1)]
+    }),
+  )
+}
+
+function oneOf<const T extends string>(option: string, text: string, allowed: readonly T[]): T {
+  const found = allowed.find(each => each === text)
+  if (found === undefined)
+    throw new BerthError('invalidArgument', `Cannot use --${option} "${text}": expected ${allowed.join(' or ')}`)
+  return found
+}
+
+function number(option: string, text: string | undefined, least: number, most: number): number | null {
+  if (text === undefined) return null
+  const value = Number(text)
+  if (text.trim() === '' || !Number.isInteger(value) || value < least || value > most)
+    throw new BerthError(
+      'invalidArgument',
+      `Cannot use --${option} "${text}": expected a whole number from ${least} to ${most}`,
+    )
+  return value
+}
+
+function parseUlimit(text: string): UlimitOption {
+  const [name = '', values = ''] = text.split('=')
+  const type = parseRlimit(name)
+  const [soft, hard] = values
+    .split(':')
+    .map(value =>
+      value === '-1' || value === 'unlimited' ? RLIM_INFINITY : /^\d+$/.test(value) ? BigInt(value) : null,
+    )
+  if (type === undefined || soft === undefined || soft === null || hard === null)
+    throw new BerthError(
+      'invalidArgument',
+      `Cannot use --ulimit "${text}": expected TYPE=SOFT[:HARD] such as nofile=1024:2048`,
+    )
+  if (hard !== undefined && soft > hard)
+    throw new BerthError('invalidArgument', `Cannot use --ulimit "${text}": the soft limit is above the hard one`)
+  return { type, soft, hard: hard ?? soft }
+}
+
+/** The least a memory limit may be: below it not even the first program gets as far as its own code. */
+const MEMORY_MINIMUM_BYTES = 6n * 1024n * 1024n
+
+function readResources(parsed: ParsedOptions): ResourceOptions {
+  const memory = parsed.value('memory')
+  const swap = parsed.value('memory-swap')
+  const reservation = parsed.value('memory-reservation')
+  const memoryBytes = memory === undefined ? undefined : parseSize(memory)
+  if (memoryBytes !== undefined && memoryBytes < MEMORY_MINIMUM_BYTES)
+    throw new BerthError('invalidArgument', `Cannot use --memory "${memory}": expected at least 6m`)
+  if (swap !== undefined && memoryBytes === undefined)
+    throw new BerthError('invalidArgument', 'Cannot use --memory-swap: it needs --memory')
+  const cpus = parsed.value('cpus')
+  if (cpus !== undefined && !(Number(cpus) >= 0.01 && Number.isFinite(Number(cpus))))
+    throw new BerthError('invalidArgument', `Cannot use --cpus "${cpus}": expected a number of at least 0.01`)
+  const shares = number('cpu-shares', parsed.value('cpu-shares'), 2, 262_144)
+  const pids = number('pids-limit', parsed.value('pids-limit'), -1, 4_194_304)
+  const weight = number('blkio-weight', parsed.value('blkio-weight'), 10, 1000)
+  const [cpusetCpus, cpusetMems] = [parsed.value('cpuset-cpus'), parsed.value('cpuset-mems')]
+  return {
+    ...(memoryBytes !== undefined && { memoryBytes }),
+    ...(swap !== undefined && { memorySwapBytes: swap === '-1' ? -1n : parseSize(swap) }),
+    ...(reservation !== undefined && { memoryReservationBytes: parseSize(reservation) }),
+    ...(cpus !== undefined && { cpus: Number(cpus) }),
+    ...(shares !== null && { cpuShares: BigInt(shares) }),
+    ...(cpusetCpus !== undefined && { cpusetCpus }),
+    ...(cpusetMems !== undefined && { cpusetMems }),
+    ...(pids !== null && { pidsLimit: BigInt(pids) }),
+    ...(weight !== null && { blkioWeight: weight }),
+  }
+}

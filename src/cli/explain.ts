@@ -1,0 +1,31 @@
+import { engineRoots } from '../engine/data-root.ts'
+import { explainContainer } from '../engine/explain-container.ts'
+import { openImage } from '../engine/open-image.ts'
+import { BerthError } from '../lib/error.ts'
+import { printPlan } from '../plan/print.ts'
+import { readContainerOptions } from './container-options.ts'
+import { helpText, parseOptions } from './options.ts'
+import { RUN_GRAMMAR } from './run.ts'
+
+/** `berth explain run …`: the plan of a container that is not made. */
+export async function explainCommand(args: readonly string[]): Promise<number> {
+  const [word, ...rest] = args
+  if (word === undefined || word === '--help') {
+    console.log(
+      `Usage: berth explain run [OPTIONS] IMAGE [COMMAND [ARG...]]\n\nPrints every kernel call that "berth run" would make, with its reason. Changes nothing.`,
+    )
+    return word === undefined ? 125 : 0
+  }
+  if (word !== 'run')
+    throw new BerthError('invalidArgument', `Cannot explain "${word}": expected run; see also "berth runtime explain"`)
+  const parsed = parseOptions(RUN_GRAMMAR, rest)
+  if (parsed.flag('help')) {
+    console.log(helpText(RUN_GRAMMAR, 'berth explain'))
+    return 0
+  }
+  const options = readContainerOptions(parsed)
+  const engine = { roots: engineRoots(), warn: (message: string) => console.error(`berth: warning: ${message}`) }
+  const image = await openImage(options.image, engine.roots.data, engine.warn)
+  process.stdout.write(printPlan(await explainContainer(options, image, engine)))
+  return 0
+}

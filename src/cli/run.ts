@@ -1,0 +1,79 @@
+import { existsSync, writeFileSync } from 'node:fs'
+import { engineRoots } from '../engine/data-root.ts'
+import {
+  attachContainer,
+  type Engine,
+  type EngineContainer,
+  makeContainer,
+  putAway,
+  startEngineContainer,
+} from '../engine/run-container.ts'
+import { forwardSignals } from '../host/signals.ts'
+import { relayInput } from '../host/terminal.ts'
+import { BerthError } from '../lib/error.ts'
+import { CONTAINER_OPTIONS } from './container-grammar.ts'
+import { readContainerOptions } from './container-options.ts'
+import { type Grammar, helpText, parseOptions } from './options.ts'
+
+export const RUN_GRAMMAR: Grammar = {
+  name: 'run',
+  operands: 'IMAGE [COMMAND [ARG...]]',
+  help: 'Runs a command in a new container. IMAGE is "host" (this machine, copy-on-write), an OCI layout directory, or with --rootfs a directory.',
+  options: CONTAINER_OPTIONS,
+  stopAtOperand: true,
+}
+
+/** `berth run`: exit status 125 when Berth failed, 126 when the program can't be executed, 127 when it is not there, else the program's. */
+export async function runCommand(args: readonly string[]): Promise<number> {
+  const parsed = parseOptions(RUN_GRAMMAR, args)
+  if (parsed.flag('help')) {
+    console.log(helpText(RUN_GRAMMAR, 'berth'))
+    return 0
+  }
+  const options = readContainerOptions(parsed)
+  if (options.terminal && options.interactive && !process.stdin.isTTY)
+    throw new BerthError('invalidArgument', 'Cannot run with -it: the input device is not a TTY')
+  const cidfile = parsed.value('cidfile')
+  if (cidfile !== undefined && existsSync(cidfile))
+    throw new BerthError('conflict', `Cannot write container id file "${cidfile}": it exists, remove it or use another`)
+  const engine: Engine = { roots: engineRoots(), warn: message => console.error(`berth: warning: ${message}`) }
+  const container = await makeContainer(options, engine)
+  if (cidfile !== undefined) writeFileSync(cidfile, container.id)
+  const proxySignals = parsed.value('sig-proxy') !== 'false'
+  const code = await converse(container, engine, {
+    terminal: options.terminal,
+    interactive: options.interactive,
+    proxySignals,
+  })
+  await putAway(container, code, engine)
+  return code
+}
+
+interface Conversation {
+  readonly terminal: boolean
+  readonly interactive: boolean
+  readonly proxySignals: boolean
+}
+
+/** Attaches, starts, and relays until the end: attached first, so that not a byte of output is lost. */
+async function converse(
+  container: EngineContainer,
+  engine: Engine,
+  { terminal, interactive, proxySignals }: Conversation,
+): Promise<number> {
+  using shim = await attachContainer(container, {
+    onStdout: bytes => write(process.stdout, bytes),
+    onStderr: bytes => write(process.stderr, bytes),
+  })
+  // A signal that comes before the program runs goes to it as soon as it does, as all later ones.
+  using _ = proxySignals ? forwardSignals(signal => void shim.signal(signal).catch(() => undefined)) : null
+  await startEngineContainer(container, engine)
+  const { code } = interactive ? await relayInput(shim, terminal) : await shim.exited
+  return code
+}
+
+/** Writes all, and resolves when the stream takes more, so that a slow reader slows the container and not our memory. */
+function write(stream: NodeJS.WriteStream, bytes: Uint8Array): Promise<void> | undefined {
+  if (stream.write(bytes)) return undefined
+  return new Promise(resolve => stream.once('drain', () => resolve()))
+}

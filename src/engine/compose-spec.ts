@@ -1,0 +1,182 @@
+import type { ImageConfig } from '../image/image.ts'
+import { BerthError } from '../lib/error.ts'
+import {
+  CAPABILITIES,
+  type Capability,
+  capabilityMask,
+  capabilityNames,
+  parseCapability,
+} from '../linux/capabilities.ts'
+import type { SeccompConfig } from '../linux/seccomp/config.ts'
+import type { Process, RuntimeSpec } from '../oci/runtime-spec.ts'
+import { OCI_RUNTIME_SPEC_VERSION } from '../oci/runtime-spec.ts'
+import type { Linux } from '../oci/runtime-spec-linux.ts'
+import { CONTAINER_DEFAULTS, MASKED_PATHS, READONLY_PATHS } from '../security/defaults.ts'
+import type { IdRange } from '../security/id-ranges.ts'
+import { composeMounts } from './compose-spec-mounts.ts'
+import { composeResources } from './compose-spec-resources.ts'
+import type { ContainerOptions } from './container-options.ts'
+import type { ResolvedUser } from './user.ts'
+
+/** What a container's config depends on besides its options. Everything here was found beforehand, so that composing is pure. */
+export interface SpecInput {
+  readonly id: string
+  readonly options: ContainerOptions
+  readonly image: ImageConfig
+  readonly user: ResolvedUser
+  /** Null: the host's user namespace. */
+  readonly range: IdRange | null
+  /** The container's own directory, with the generated files in it. */
+  readonly directory: string
+  /** The seccomp section for these capabilities; null: unconfined. */
+  readonly seccomp: SeccompConfig | null
+  /** Directories that hide side channels of each CPU. */
+  readonly cpuPaths: readonly string[]
+  /** Path of berth-init on the host, for `--init`. */
+  readonly initPath: string
+  /** Host devices by path, for `--device` and `--privileged`. */
+  readonly devices: readonly HostDevice[]
+  readonly hardNofile: bigint | null
+  /** Size of our terminal. */
+  readonly consoleSize: { readonly rows: number; readonly columns: number } | null
+}
+
+/** A device node of the host. */
+export interface HostDevice {
+  readonly type: 'c' | 'b'
+  readonly hostPath: string
+  readonly path: string
+  readonly major: number
+  readonly minor: number
+  readonly access: string
+}
+
+/** Where `--init` puts its program: always there, since /dev is a filesystem of the container's own. */
+export const INIT_PATH = '/dev/init'
+
+/** Options and image → OCI config. The one place where "what the user said" becomes "what the runtime is told". */
+export function composeSpec(input: SpecInput): RuntimeSpec {
+  const { options, id } = input
+  return {
+    ociVersion: OCI_RUNTIME_SPEC_VERSION,
+    process: composeProcess(input),
+    root: { path: 'rootfs', readonly: options.readonlyRoot },
+    hostname: options.network === 'host' ? (options.hostname ?? undefined) : (options.hostname ?? id.slice(0, 12)),
+    ...(options.domainname !== null && { domainname: options.domainname }),
+    mounts: composeMounts(input),
+    annotations: options.annotations,
+    linux: composeLinux(input),
+  } as RuntimeSpec
+}
+
+function composeProcess(input: SpecInput): Process {
+  const { options, user } = input
+  const names = capabilityNames(containerCapabilities(options))
+  // A user who is not root gets no effective capabilities, as in Docker; the bounding set is what set-user-id programs could have.
+  const held = user.uid === 0 ? names : []
+  const { nofile } = CONTAINER_DEFAULTS
+  const limits = options.ulimits.some(({ type }) => type === 'RLIMIT_NOFILE')
+    ? options.ulimits
+    : [{ type: 'RLIMIT_NOFILE', ...boundedNofile(nofile, input.hardNofile) }, ...options.ulimits]
+  return {
+    terminal: options.terminal,
+    ...(input.consoleSize !== null &&
+      options.terminal && { consoleSize: { height: input.consoleSize.rows, width: input.consoleSize.columns } }),
+    user: { uid: user.uid, gid: user.gid, additionalGids: user.additionalGids },
+    args: containerCommand(input),
+    env: containerEnvironment(input),
+    cwd: options.workdir ?? (input.image.workingDir === '' ? '/' : input.image.workingDir),
+    capabilities: { bounding: names, effective: held, permitted: held, inheritable: [], ambient: [] },
+    rlimits: limits,
+    noNewPrivileges: options.noNewPrivileges && !options.privileged,
+    ...(options.appArmor !== null && { apparmorProfile: options.appArmor }),
+    ...(options.seLinuxLabel !== null && { selinuxLabel: options.seLinuxLabel }),
+    ...(options.oomScoreAdj !== null && { oomScoreAdj: options.oomScoreAdj }),
+  }
+}
+
+/** The default must not need a right that the engine lacks, as in a container or on a host with a lower limit. */
+function boundedNofile(
+  wanted: { soft: bigint; hard: bigint },
+  hardLimit: bigint | null,
+): { soft: bigint; hard: bigint } {
+  const hard = hardLimit !== null && hardLimit < wanted.hard ? hardLimit : wanted.hard
+  return { soft: hard < wanted.soft ? hard : wanted.soft, hard }
+}
+
+/** Entrypoint and command as Docker combines them: an entrypoint given replaces the image's command too. */
+export function containerCommand({ options, image }: Pick<SpecInput, 'options' | 'image'>): readonly string[] {
+  const entrypoint = options.entrypoint ?? image.entrypoint
+  const command = options.command.length > 0 ? options.command : options.entrypoint !== null ? [] : image.cmd
+  const args = [...entrypoint, ...command]
+  if (args.length === 0 || args[0] === '')
+    throw new BerthError('invalidArgument', 'Cannot create container: no command specified')
+  return options.init ? [INIT_PATH, 'init', '--', ...args] : args
+}
+
+function containerEnvironment({ options, image, id }: SpecInput): readonly string[] {
+  const variables = new Map<string, string>([['PATH', '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin']])
+  variables.set('HOSTNAME', options.hostname ?? id.slice(0, 12))
+  if (options.terminal) variables.set('TERM', 'xterm')
+  for (const entry of [...image.env, ...options.env]) {
+    const equals = entry.indexOf('=')
+    if (equals > 0) variables.set(entry.slice(0, equals), entry.slice(equals + 1))
+  }
+  return [...variables].map(([name, value]) => `${name}=${value}`)
+}
+
+/** The bounding set: Docker's default, with what was added and dropped. `ALL` stands for every capability. */
+export function containerCapabilities(options: Pick<ContainerOptions, 'privileged' | 'capAdd' | 'capDrop'>): bigint {
+  const all = capabilityMask(CAPABILITIES)
+  if (options.privileged) return all
+  const drop = options.capDrop.map(readCapability)
+  const add = options.capAdd.map(readCapability)
+  let mask = drop.includes('ALL') ? 0n : capabilityMask(CONTAINER_DEFAULTS.capabilities)
+  if (add.includes('ALL')) mask = all
+  for (const name of drop) if (name !== 'ALL') mask &= ~capabilityMask([name])
+  for (const name of add) if (name !== 'ALL') mask |= capabilityMask([name])
+  return mask
+}
+
+function readCapability(text: string): Capability | 'ALL' {
+  if (/^(CAP_)?ALL$/i.test(text)) return 'ALL'
+  const capability = parseCapability(text)
+  if (capability === undefined)
+    throw new BerthError('invalidArgument', `Cannot use capability "${text}": the kernel has none of that name`)
+  return capability
+}
+
+function composeLinux(input: SpecInput): Linux {
+  const { options, range } = input
+  const ids = range === null ? undefined : [{ containerID: 0, hostID: range.start, size: range.size }]
+  const types = [
+    'mount',
+    'pid',
+    'ipc',
+    'uts',
+    'cgroup',
+    ...(ids ? ['user'] : []),
+    ...(options.network === 'none' ? ['network'] : []),
+  ]
+  const confined = options.maskPaths && !options.privileged
+  return {
+    namespaces: types.map(type => ({ type })) as Linux['namespaces'] & {},
+    ...(ids && { uidMappings: ids, gidMappings: ids }),
+    devices: input.devices.map(({ type, path, major, minor }) => ({
+      type,
+      path,
+      major,
+      minor,
+      fileMode: 0o666,
+      uid: 0,
+      gid: 0,
+    })),
+    resources: composeResources(input),
+    cgroupsPath: `${options.cgroupParent ?? '/berth'}/${input.id}`,
+    sysctl: options.sysctl,
+    ...(input.seccomp !== null && { seccomp: input.seccomp as NonNullable<Linux['seccomp']> }),
+    maskedPaths: confined ? [...MASKED_PATHS, ...input.cpuPaths] : [],
+    readonlyPaths: confined ? READONLY_PATHS : [],
+    rootfsPropagation: 'private',
+  }
+}

@@ -1,0 +1,124 @@
+import { join } from 'node:path'
+import { connectShim, type ShimConnection } from '../host/shim-client.ts'
+import { SHIM_SOCKET } from '../runtime/compose-shim.ts'
+import type { FoundContainer } from '../runtime/container-state.ts'
+import { type CreatedContainer, type CreateOptions, createContainer } from '../runtime/create.ts'
+import { destroyContainer } from '../runtime/delete.ts'
+import { startContainer } from '../runtime/start.ts'
+import { CONTAINER_DEFAULTS } from '../security/defaults.ts'
+import { checkName, generateName, newContainerId } from './container-name.ts'
+import type { ContainerOptions } from './container-options.ts'
+import type { EngineRoots } from './data-root.ts'
+import { openImage } from './open-image.ts'
+import {
+  type ContainerDescription,
+  describeContainer,
+  makeContainerDirectory,
+  removeContainerDirectory,
+} from './prepare-container.ts'
+import { StateDatabase } from './state-database.ts'
+
+/** What the engine works with. */
+export interface Engine {
+  readonly roots: EngineRoots
+  readonly warn: (message: string) => void
+}
+
+/** A container of the engine that is there and waits for its start. */
+export interface EngineContainer {
+  readonly id: string
+  readonly name: string
+  readonly directory: string
+  readonly autoRemove: boolean
+  readonly created: CreatedContainer
+}
+
+/** Where a container's own files are. */
+export function containerDirectory(roots: EngineRoots, id: string): string {
+  return join(roots.data, 'containers', id)
+}
+
+/**
+ * Makes a container from options, with its shim, up to the point where only `start` is missing. When it throws, nothing is left.
+ * @throws {BerthError} conflict: the name is in use; notFound, invalidArgument: image and options; StepError: a kernel call failed
+ */
+export async function makeContainer(options: ContainerOptions, engine: Engine): Promise<EngineContainer> {
+  const { roots } = engine
+  const name = options.name === null ? generateName() : checkName(options.name)
+  const image = await openImage(options.image, roots.data, engine.warn)
+  const id = newContainerId()
+  const directory = containerDirectory(roots, id)
+  using database = new StateDatabase(roots.data)
+  await using undo = new AsyncDisposableStack()
+  const row = { id, name, image: image.name, created: new Date().toISOString(), autoRemove: options.autoRemove }
+  const range = database.add(row, options.userns === 'auto')
+  undo.defer(() => database.remove(id))
+  undo.defer(() => removeContainerDirectory(directory))
+  const description = await describeContainer(id, options, image, range, directory)
+  makeContainerDirectory(directory, description, options, range)
+  const created = await createContainer(id, createOptions(description, directory, options, engine))
+  undo.move()
+  return { id, name, directory, autoRemove: options.autoRemove, created }
+}
+
+/** How the runtime makes a container of the engine: with a shim that logs, waiting for its start. */
+export function createOptions(
+  description: ContainerDescription,
+  directory: string,
+  options: ContainerOptions,
+  engine: Engine,
+): CreateOptions {
+  const { log } = CONTAINER_DEFAULTS
+  return {
+    ...runtimeOptions(engine),
+    bundle: directory,
+    rootSource: description.root,
+    consoleSocket: null,
+    pidFile: null,
+    preservedFds: 0,
+    pivot: true,
+    newKeyring: true,
+    start: 'on request',
+    ending: {
+      kind: 'serve',
+      stdin: options.interactive,
+      log: { directory: join(directory, 'log'), name: 'container.log', ...log },
+    },
+    stdio: ['ignore', 'ignore', 'ignore'],
+  }
+}
+
+function runtimeOptions(engine: Engine): { root: string; systemdCgroup: boolean; warn: (message: string) => void } {
+  return { root: engine.roots.run, systemdCgroup: false, warn: engine.warn }
+}
+
+/** Connects to a container's shim. */
+export async function attachContainer(
+  container: EngineContainer,
+  handlers: {
+    readonly onStdout: (bytes: Uint8Array) => void | Promise<void>
+    readonly onStderr: (bytes: Uint8Array) => void | Promise<void>
+  },
+): Promise<ShimConnection> {
+  const shim = await connectShim(join(container.created.directory.path, SHIM_SOCKET), handlers)
+  await shim.attach({ stdout: true, stderr: true })
+  return shim
+}
+
+/** Starts a container that was made. */
+export async function startEngineContainer(container: EngineContainer, engine: Engine): Promise<void> {
+  await startContainer(container.id, runtimeOptions(engine))
+}
+
+/** Puts away a container whose process has ended: all of it with `--rm`, else what is not needed to look at it again. */
+export async function putAway(container: EngineContainer, exitCode: number, engine: Engine): Promise<void> {
+  const found: FoundContainer = { ...container.created, status: 'stopped' }
+  await destroyContainer(found, runtimeOptions(engine))
+  using database = new StateDatabase(engine.roots.data)
+  if (!container.autoRemove) {
+    database.ended(container.id, exitCode)
+    return
+  }
+  removeContainerDirectory(container.directory)
+  database.remove(container.id)
+}

@@ -1,0 +1,101 @@
+import { Database } from 'bun:sqlite'
+import { mkdirSync } from 'node:fs'
+import { join } from 'node:path'
+import { BerthError } from '../lib/error.ts'
+import { allocateRange, type IdRange } from '../security/id-ranges.ts'
+
+/** One container as the engine knows it. */
+export interface ContainerRow {
+  readonly id: string
+  readonly name: string
+  readonly image: string
+  /** RFC 3339. */
+  readonly created: string
+  /** First host id of its range; null without a user namespace. */
+  readonly rangeStart: number | null
+  readonly autoRemove: boolean
+  /** Null while it runs. */
+  readonly exitCode: number | null
+}
+
+const SCHEMA = `
+CREATE TABLE IF NOT EXISTS container (
+  id TEXT PRIMARY KEY,
+  name TEXT NOT NULL UNIQUE,
+  image TEXT NOT NULL,
+  created TEXT NOT NULL,
+  range_start INTEGER UNIQUE,
+  auto_remove INTEGER NOT NULL,
+  exit_code INTEGER
+) STRICT`
+
+/** How long another process may hold the database. */
+const BUSY_TIMEOUT_MS = 5000
+
+/** The engine's memory: which containers there are, their names and their id ranges. One file, SQLite in WAL mode. */
+export class StateDatabase implements Disposable {
+  readonly #database: Database
+
+  /** Opens `state.db` in the data root, and makes it the first time. */
+  constructor(dataRoot: string) {
+    mkdirSync(dataRoot, { recursive: true, mode: 0o711 })
+    this.#database = new Database(join(dataRoot, 'state.db'), { create: true, strict: true })
+    this.#database.run(`PRAGMA busy_timeout = ${BUSY_TIMEOUT_MS}`)
+    this.#database.run('PRAGMA journal_mode = WAL')
+    // A lost last transaction after a power cut names a container whose processes are gone too.
+    this.#database.run('PRAGMA synchronous = NORMAL')
+    this.#database.run(SCHEMA)
+  }
+
+  /**
+   * Adds a container, with a range of host ids that no other container has when it wants one.
+   * @throws {BerthError} conflict: the name is taken; unavailable: no range is left
+   */
+  add(row: Omit<ContainerRow, 'rangeStart' | 'exitCode'>, wantsRange: boolean): IdRange | null {
+    const insert = this.#database.transaction((): IdRange | null => {
+      const taken = this.#database.query('SELECT id FROM container WHERE name = ?').get(row.name)
+      if (taken !== null)
+        throw new BerthError(
+          'conflict',
+          `Cannot create container: the name "${row.name}" is in use by container ${(taken as { id: string }).id}`,
+        )
+      const used = this.#database.query('SELECT range_start FROM container WHERE range_start IS NOT NULL').values()
+      const range = wantsRange ? allocateRange(new Set(used.map(([start]) => Number(start)))) : null
+      this.#database
+        .query('INSERT INTO container (id, name, image, created, range_start, auto_remove) VALUES (?, ?, ?, ?, ?, ?)')
+        .run(row.id, row.name, row.image, row.created, range?.start ?? null, row.autoRemove ? 1 : 0)
+      return range
+    })
+    return insert.immediate()
+  }
+
+  /** Remembers how a container ended. */
+  ended(id: string, exitCode: number): void {
+    this.#database.query('UPDATE container SET exit_code = ? WHERE id = ?').run(exitCode, id)
+  }
+
+  /** Forgets a container and frees its name and range. Nothing of it may be left on disk by then. */
+  remove(id: string): void {
+    this.#database.query('DELETE FROM container WHERE id = ?').run(id)
+  }
+
+  /** All containers, oldest first. */
+  list(): readonly ContainerRow[] {
+    return this.#database
+      .query('SELECT id, name, image, created, range_start, auto_remove, exit_code FROM container ORDER BY created')
+      .values()
+      .map(([id, name, image, created, rangeStart, autoRemove, exitCode]) => ({
+        id: String(id),
+        name: String(name),
+        image: String(image),
+        created: String(created),
+        rangeStart: rangeStart === null ? null : Number(rangeStart),
+        autoRemove: autoRemove === 1,
+        exitCode: exitCode === null ? null : Number(exitCode),
+      }))
+  }
+
+  [Symbol.dispose](): void {
+    this.#database.close()
+  }
+}

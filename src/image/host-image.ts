@@ -1,0 +1,72 @@
+import { existsSync, realpathSync, statSync } from 'node:fs'
+import { dirname } from 'node:path'
+import type { VeilEntry } from '../runtime/container-input.ts'
+import type { RunnableImage } from './image.ts'
+
+/** What of the machine stays out of the `host` image: secrets of the machine. Berth's own state is added. */
+const HIDDEN: readonly string[] = [
+  '/etc/shadow',
+  '/etc/shadow-',
+  '/etc/gshadow',
+  '/etc/gshadow-',
+  '/etc/ssh',
+  '/etc/ssl/private',
+  '/etc/sudoers.d',
+  '/etc/docker',
+  '/swapfile',
+]
+
+/** Directories that programs expect, and whose content is people's, or this boot's. */
+const EMPTY: readonly string[] = ['/root', '/home', '/tmp', '/run', '/boot', '/mnt', '/media', '/srv', '/var/tmp']
+
+/**
+ * The embedded default image: the machine's own root filesystem, read-only below each container's layer, under a veil that hides
+ * what is private. It needs no network, no registry and no disk.
+ */
+export function openHostImage(dataRoot: string): RunnableImage {
+  return {
+    name: 'host',
+    config: {
+      env: [],
+      entrypoint: [],
+      cmd: [existsSync('/bin/bash') ? '/bin/bash' : '/bin/sh'],
+      workingDir: '/',
+      user: '',
+      volumes: [],
+      stopSignal: '',
+      labels: {},
+      exposedPorts: [],
+    },
+    lowers: ['/'],
+    veil: veil([...HIDDEN, dataRoot]),
+  }
+}
+
+function veil(hidden: readonly string[]): readonly VeilEntry[] {
+  const entries = new Map<string, VeilEntry>()
+  const parents = (path: string): void => {
+    const parent = dirname(path)
+    if (parent === '/' || entries.has(parent)) return
+    parents(parent)
+    entries.set(parent, { kind: 'parent', path: parent, mode: modeOf(parent) })
+  }
+  for (const path of EMPTY.filter(isDirectory).map(each => realpathSync(each))) {
+    parents(path)
+    entries.set(path, { kind: 'empty', path, mode: modeOf(path) })
+  }
+  for (const path of hidden.filter(each => existsSync(each))) {
+    if (EMPTY.some(empty => path.startsWith(`${empty}/`))) continue
+    parents(path)
+    entries.set(path, { kind: 'hidden', path, mode: 0 })
+  }
+  return [...entries.values()]
+}
+
+function modeOf(path: string): number {
+  return statSync(path).mode & 0o7777
+}
+
+/** Through links: where /home is one, what it points to is what must be hidden. */
+function isDirectory(path: string): boolean {
+  return statSync(path, { throwIfNoEntry: false })?.isDirectory() === true
+}

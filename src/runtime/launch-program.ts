@@ -1,0 +1,50 @@
+import { type Launched, Launcher, type LaunchOptions } from '../host/launcher.ts'
+import { BerthError, type ErrorCategory } from '../lib/error.ts'
+import type { Plan } from '../plan/step.ts'
+import { StepError } from '../plan/step-error.ts'
+
+/**
+ * `launch` for a plan that ends in a program. That the program can't be executed is said in runc's words, since engines read them:
+ * Podman and dockerd make exit status 127 of "executable file not found in $PATH" and "no such file or directory", and 126 of
+ * "permission denied".
+ * @throws {BerthError} notFound, forbidden, invalidArgument: the program; else as `launch`
+ */
+export async function launchProgram(
+  plan: Plan,
+  options: LaunchOptions,
+  launcher: Launcher = new Launcher(options),
+): Promise<Launched> {
+  try {
+    return await launcher.run(plan, options)
+  } catch (error) {
+    throw error instanceof StepError ? (programError(plan, error) ?? error) : error
+  }
+}
+
+const REASONS: Readonly<Record<string, readonly [ErrorCategory, string]>> = {
+  ENOENT: ['notFound', 'no such file or directory'],
+  ENOTDIR: ['notFound', 'not a directory'],
+  EACCES: ['forbidden', 'permission denied'],
+  EPERM: ['forbidden', 'operation not permitted'],
+  ENOEXEC: ['invalidArgument', 'exec format error'],
+}
+
+/** What a failed step means for the program of a plan; null when the step is about something else. */
+export function programError(plan: Plan, error: StepError): BerthError | null {
+  const execve = plan.exec.at(-1)
+  if (execve?.op !== 'execve' || (error.op !== 'access_exec' && error.op !== 'execve')) return null
+  const [category, text] = REASONS[error.errno] ?? []
+  if (category === undefined) return null
+  const name = execve.args.argv[0] ?? ''
+  const quoted = JSON.stringify(name)
+  const said = (reason: string): BerthError =>
+    new BerthError(category, `Cannot start the program: ${reason}`, { cause: error })
+  if (error.errno !== 'ENOENT') return said(`exec: ${quoted}: ${text}`)
+  // The search has found it before, so what execve misses is the interpreter that the file names.
+  if (error.op === 'execve') return said(`exec ${name}: ${text} (the interpreter or loader that it names)`)
+  return said(
+    name.includes('/')
+      ? `exec: ${quoted}: stat ${name}: ${text}`
+      : `exec: ${quoted}: executable file not found in $PATH`,
+  )
+}

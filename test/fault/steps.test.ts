@@ -1,0 +1,223 @@
+/** A failure before every step of every stage of containers that have every kind of step: an error that names it, and nothing left. */
+
+import { afterAll, beforeAll, describe, expect } from 'bun:test'
+import { chmodSync, mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import type { OpName } from '../../src/plan/ops.ts'
+import { type Plan, STAGES } from '../../src/plan/step.ts'
+import { StepError } from '../../src/plan/step-error.ts'
+import { readBundle } from '../../src/runtime/bundle.ts'
+import { type CreatedContainer, createContainer, prepareContainer } from '../../src/runtime/create.ts'
+import { deleteContainer } from '../../src/runtime/delete.ts'
+import { startContainer } from '../../src/runtime/start.ts'
+import { containerState } from '../../src/runtime/state.ts'
+import { make } from '../native/init-driver.ts'
+import { requirement, testIf } from '../support/requirement.ts'
+import {
+  blockAt,
+  failAt,
+  firstPlaceAfterStart,
+  firstPlaceWithoutLauncher,
+  mayBeSkipped,
+  NOWHERE,
+  type Place,
+  placesOf,
+  signalAt,
+} from './inject.ts'
+import { Mark } from './leftovers.ts'
+import { composableOps } from './composable-ops.ts'
+import { createOptions, listenForFds, makeBundle, makeScenery, SCENES, type SceneName } from './scenes.ts'
+
+const SIGKILL = 9
+const TIMEOUT_MS = 60_000
+const base = mkdtempSync(join(tmpdir(), 'berth-fault-'))
+const hostLink = `bf${process.pid}`
+let mark: Mark
+let sockets: Disposable
+let made = 0
+
+beforeAll(() => {
+  make('berth-init')
+  chmodSync(base, 0o711)
+  makeScenery(base)
+  sockets = listenForFds(base)
+  mark = new Mark(base)
+})
+
+afterAll(() => {
+  sockets[Symbol.dispose]()
+  mark[Symbol.dispose]()
+  rmSync(base, { recursive: true })
+})
+
+const test = testIf('root', 'userns', 'overlay', 'idmapped mounts')
+
+/** A container id that no other has, and none of them is part of another. */
+function nextId(): string {
+  return `bf${process.pid}x${String(made++).padStart(5, '0')}z`
+}
+
+function netDeviceOf(scene: SceneName): string | null {
+  return scene === 'shim' && requirement('command ip').ok ? hostLink : null
+}
+
+async function planOf(scene: SceneName): Promise<Plan> {
+  const id = nextId()
+  const bundle = makeBundle(base, scene, id, netDeviceOf(scene))
+  const prepared = await prepareContainer(
+    id,
+    readBundle(bundle),
+    join(mark.stateRoot, id),
+    createOptions(mark, scene, bundle),
+  )
+  return prepared.plan
+}
+
+/** The error of `createContainer`, or the container when there is none. */
+async function create(
+  scene: SceneName,
+  id: string,
+  onPlan: (plan: Plan) => Plan,
+): Promise<{ readonly error: unknown } | { readonly created: CreatedContainer }> {
+  const bundle = makeBundle(base, scene, id, netDeviceOf(scene))
+  try {
+    return { created: await createContainer(id, { ...createOptions(mark, scene, bundle), onPlan }) }
+  } catch (error) {
+    return { error }
+  }
+}
+
+async function remove(id: string): Promise<void> {
+  await deleteContainer(id, { root: mark.stateRoot, systemdCgroup: false, warn: () => {}, force: true })
+}
+
+function nameOf(scene: SceneName, { stage, index }: Place): string {
+  return `scene ${scene}, step ${index} of stage ${stage}`
+}
+
+/** The host's interface for scene `shim`: one of a pair that this test makes. */
+function withLink(scene: SceneName, run: () => Promise<void>): () => Promise<void> {
+  if (netDeviceOf(scene) === null) return run
+  return async () => {
+    expect(Bun.spawnSync(['ip', 'link', 'add', hostLink, 'type', 'veth', 'peer', 'name', `${hostLink}p`]).exitCode).toBe(0)
+    try {
+      await run()
+    } finally {
+      Bun.spawnSync(['ip', 'link', 'del', hostLink])
+    }
+  }
+}
+
+function expectLinkBack(scene: SceneName, what: string): void {
+  if (netDeviceOf(scene) === null) return
+  const found = Bun.spawnSync(['ip', '-oneline', 'link', 'show', hostLink])
+  if (found.exitCode !== 0) throw new Error(`${what}: the host's interface is not back`)
+}
+
+/** After `start` the step fails in the container; `start` reports it and leaves a stopped container. */
+async function expectStartFails(id: string, index: number, what: string): Promise<void> {
+  const options = { root: mark.stateRoot, systemdCgroup: false, warn: () => {} }
+  await expect(startContainer(id, options), what).rejects.toThrow(
+    new RegExp(`step ${index} of stage exec: .*ENOENT`),
+  )
+  await Bun.sleep(0)
+  expect(containerState(id, options).status, what).toBe('stopped')
+  await deleteContainer(id, { ...options, force: false })
+}
+
+async function failEverywhere(scene: SceneName): Promise<void> {
+  const plan = await planOf(scene)
+  mark.resetOwnFiles()
+  for (const place of STAGES.flatMap(stage => placesOf(plan, stage))) {
+    const id = nextId()
+    const what = nameOf(scene, place)
+    const outcome = await create(scene, id, each => failAt(each, place))
+    if ('error' in outcome) expectNamed(outcome.error, plan, place, what)
+    else if (place.stage === 'exec' && place.index >= firstPlaceAfterStart(plan))
+      await expectStartFails(id, place.index, what)
+    else {
+      expect(mayBeSkipped(plan, place), `${what}: the failure was not noticed`).toBe(true)
+      await outcome.created.exited
+      await remove(id)
+    }
+    await mark.expectNothing(id, what)
+    expectLinkBack(scene, what)
+  }
+}
+
+function expectNamed(error: unknown, plan: Plan, place: Place, what: string): void {
+  if (!(error instanceof StepError)) throw new Error(`${what}: not a StepError: ${error}`, { cause: error })
+  const expected = place.stage === 'undo' ? { stage: 'exec', index: plan.exec.length - 1 } : place
+  expect({ stage: error.stage, index: error.step, errno: error.errno }, what).toEqual({ ...expected, errno: 'ENOENT' })
+  expect(error.message, what).toContain(`step ${expected.index} of stage ${expected.stage}: open("${NOWHERE}"`)
+}
+
+async function killEverywhere(scene: SceneName): Promise<void> {
+  const plan = await planOf(scene)
+  mark.resetOwnFiles()
+  const childEnd = { child: Number.POSITIVE_INFINITY, exec: firstPlaceWithoutLauncher(plan) }
+  const own = [...placesOf(plan, 'host'), ...placesOf(plan, 'parent')]
+  for (const place of own) await expectKilled(scene, plan, place, each => signalAt(each, place, 0, SIGKILL))
+  for (const stage of ['child', 'exec'] as const)
+    for (const place of placesOf(plan, stage).filter(({ index }) => index < childEnd[stage]))
+      await expectKilled(scene, plan, place, each => blockAt(each, place), killLauncher)
+}
+
+async function killLauncher(): Promise<void> {
+  await mark.blocked()
+  process.kill(mark.launcher() ?? Number.NaN, 'SIGKILL')
+}
+
+async function expectKilled(
+  scene: SceneName,
+  plan: Plan,
+  place: Place,
+  onPlan: (plan: Plan) => Plan,
+  meanwhile?: () => Promise<void>,
+): Promise<void> {
+  const id = nextId()
+  const what = nameOf(scene, place)
+  const creating = create(scene, id, onPlan)
+  if (meanwhile !== undefined && !mayBeSkipped(plan, place)) await meanwhile()
+  const outcome = await creating
+  if ('error' in outcome) expect(outcome.error, what).toMatchObject({ category: 'cancelled' })
+  else {
+    expect(mayBeSkipped(plan, place), `${what}: the launcher was not needed`).toBe(true)
+    await outcome.created.exited
+    await remove(id)
+  }
+  mark.drain()
+  await mark.expectNothing(id, what)
+  expectLinkBack(scene, what)
+}
+
+describe('the plans of the scenes', () => {
+  test(
+    'have every operation that a container can have on this machine',
+    withLink('shim', async () => {
+      const plans = await Promise.all(SCENES.map(planOf))
+      const covered = new Set(plans.flatMap(plan => STAGES.flatMap(stage => plan[stage].map(({ op }): OpName => op))))
+      const link = requirement('command ip').ok
+      expect([...covered].sort()).toEqual(composableOps({ cgroup2: requirement('cgroup v2').ok, link }))
+    }),
+  )
+})
+
+describe('createContainer() with a failing step', () => {
+  for (const scene of SCENES)
+    test(
+      `before each step of scene ${scene} names it and leaves nothing`,
+      withLink(scene, () => failEverywhere(scene)),
+      TIMEOUT_MS,
+    )
+})
+
+describe('createContainer() with a launcher that is killed', () => {
+  for (const scene of SCENES)
+    test(
+      `before each step of scene ${scene} is cancelled and leaves nothing`,
+      withLink(scene, () => killEverywhere(scene)),
+      TIMEOUT_MS,
+    )
+})
