@@ -110,4 +110,7 @@ static inline int dir_fd(const union arg *arg)
 #include "ops.def"
 #undef OP
 
+/* Process 1 of a container with --init; returns the exit status. */
+int init_main(char **argv);
+
 #endif

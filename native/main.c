@@ -20,7 +20,7 @@ static struct context context;
 
 static void __attribute__((noreturn)) usage(void)
 {
-    static const char text[] = "usage: berth-init plan|helper (docs/plan-protocol.md)\n";
+    static const char text[] = "usage: berth-init plan|helper (docs/plan-protocol.md) | init -- PROGRAM [ARG...]\n";
     write_all(STDERR_FILENO, text, sizeof text - 1);
     _exit(2);
 }
@@ -140,6 +140,8 @@ static bool run_frame(struct context *ctx)
 int main(int argc, char **argv, char **envp)
 {
     struct context *ctx = &context;
+    if (argc > 3 && strcmp(argv[1], "init") == 0 && strcmp(argv[2], "--") == 0)
+        return init_main(argv + 3);
     if (argc != 2 || (strcmp(argv[1], "plan") && strcmp(argv[1], "helper")))
         usage();
     ctx->is_helper = strcmp(argv[1], "helper") == 0;

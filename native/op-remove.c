@@ -3,7 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <stdio.h>
+#include <stdio.h> /* renameat */
 #include <string.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -29,7 +29,7 @@ static int move_up(struct removal *removal, int dir, const char *name)
 {
     for (;;) {
         char to[32];
-        snprintf(to, sizeof to, "\1%u", removal->moved++);
+        put_number(put_text(to, to + sizeof to, "\1"), to + sizeof to, removal->moved++);
         if (renameat(dir, name, removal->top, to) == 0)
             return 0;
         if (errno != ENOTEMPTY && errno != EEXIST && errno != ENOTDIR)

@@ -4,12 +4,16 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/sockios.h>
+#include <poll.h>
 #include <stddef.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
+#include <time.h>
 #include <unistd.h>
 
 /* One message of bytes with an fd attached; fd -1: none. */
@@ -117,6 +121,22 @@ int op_listen(struct context *ctx, const union arg *args)
     return keep_fd(ctx, &args[3], socket_at.fd);
 }
 
+/* Waits until the peer has read what was written, for a second at most; false when it hung up instead. A program
+ * that executes at once would close the connection before its peer saw it open, and Bun (1.4.5) then reports that
+ * it could not connect, and loses what was written. There is no event for "read", so it is asked for. */
+static bool was_heard(int connection)
+{
+    struct pollfd peer = { .fd = connection };
+    struct timespec pause = { .tv_nsec = 50000 };
+    for (int unread, round = 0; round < 20000; round++) {
+        if (RETRY(ppoll(&peer, 1, &pause, NULL)) > 0 && peer.revents & POLLHUP)
+            return false;
+        if (ioctl(connection, SIOCOUTQ, &unread) < 0 || unread == 0)
+            break;
+    }
+    return true;
+}
+
 int op_wait_start(struct context *ctx, const union arg *args)
 {
     for (;;) {
@@ -125,7 +145,7 @@ int op_wait_start(struct context *ctx, const union arg *args)
             continue;
         if (connection < 0)
             return -errno;
-        if (write_all(connection, "A", 1) == 0) {
+        if (write_all(connection, "A", 1) == 0 && was_heard(connection)) {
             if (ctx->pair >= 0)
                 close(ctx->pair);
             ctx->pair = -1;

@@ -36,6 +36,8 @@ export interface SpecInput {
   readonly initPath: string
   /** Host devices by path, for `--device` and `--privileged`. */
   readonly devices: readonly HostDevice[]
+  /** The engine's own permitted capabilities. */
+  readonly available: bigint
   readonly hardNofile: bigint | null
   /** Size of our terminal. */
   readonly consoleSize: { readonly rows: number; readonly columns: number } | null
@@ -71,7 +73,7 @@ export function composeSpec(input: SpecInput): RuntimeSpec {
 
 function composeProcess(input: SpecInput): Process {
   const { options, user } = input
-  const names = capabilityNames(containerCapabilities(options))
+  const names = capabilityNames(containerCapabilities(options, input.available))
   // A user who is not root gets no effective capabilities, as in Docker; the bounding set is what set-user-id programs could have.
   const held = user.uid === 0 ? names : []
   const { nofile } = CONTAINER_DEFAULTS
@@ -100,8 +102,8 @@ function boundedNofile(
   wanted: { soft: bigint; hard: bigint },
   hardLimit: bigint | null,
 ): { soft: bigint; hard: bigint } {
-  const hard = hardLimit !== null && hardLimit < wanted.hard ? hardLimit : wanted.hard
-  return { soft: hard < wanted.soft ? hard : wanted.soft, hard }
+  if (hardLimit === null || hardLimit >= wanted.hard) return wanted
+  return { soft: wanted.soft > hardLimit ? hardLimit : wanted.soft, hard: hardLimit }
 }
 
 /** Entrypoint and command as Docker combines them: an entrypoint given replaces the image's command too. */
@@ -125,9 +127,13 @@ function containerEnvironment({ options, image, id }: SpecInput): readonly strin
   return [...variables].map(([name, value]) => `${name}=${value}`)
 }
 
-/** The bounding set: Docker's default, with what was added and dropped. `ALL` stands for every capability. */
-export function containerCapabilities(options: Pick<ContainerOptions, 'privileged' | 'capAdd' | 'capDrop'>): bigint {
-  const all = capabilityMask(CAPABILITIES)
+/** The bounding set: Docker's default, with what was added and dropped. `ALL` stands for every capability that can be given. */
+export function containerCapabilities(
+  options: Pick<ContainerOptions, 'privileged' | 'userns' | 'capAdd' | 'capDrop'>,
+  available: bigint,
+): bigint {
+  // In a user namespace of its own a container can have all, whatever the engine has on the host.
+  const all = options.userns === 'host' ? available : capabilityMask(CAPABILITIES)
   if (options.privileged) return all
   const drop = options.capDrop.map(readCapability)
   const add = options.capAdd.map(readCapability)

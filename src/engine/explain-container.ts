@@ -4,6 +4,7 @@ import { formatJson } from '../lib/json-shape.ts'
 import type { Plan } from '../plan/step.ts'
 import { prepareContainer } from '../runtime/create.ts'
 import { allocateRange } from '../security/id-ranges.ts'
+import { GENERATED_FILES } from './compose-spec-mounts.ts'
 import type { ContainerOptions } from './container-options.ts'
 import { describeContainer } from './prepare-container.ts'
 import { containerDirectory, createOptions, type Engine } from './run-container.ts'
@@ -23,11 +24,9 @@ export async function explainContainer(options: ContainerOptions, image: Runnabl
     root: '/',
     warnings: [],
   }
-  const { plan } = await prepareContainer(
-    EXPLAINED_ID,
-    bundle,
-    join(engine.roots.run, EXPLAINED_ID),
-    createOptions(description, directory, options, engine),
-  )
+  const { plan } = await prepareContainer(EXPLAINED_ID, bundle, join(engine.roots.run, EXPLAINED_ID), {
+    ...createOptions(description, directory, options, engine),
+    pendingFiles: new Set(GENERATED_FILES.map(name => join(directory, name))),
+  })
   return plan
 }

@@ -10,6 +10,7 @@ import { capabilityNames } from '../linux/capabilities.ts'
 import type { SeccompConfig } from '../linux/seccomp/config.ts'
 import type { RuntimeSpec } from '../oci/runtime-spec.ts'
 import type { RootSource } from '../runtime/container-input.ts'
+import { heldCapabilities } from '../runtime/host-facts.ts'
 import { thermalThrottlePath } from '../security/defaults.ts'
 import type { IdRange } from '../security/id-ranges.ts'
 import { hardenProfile } from '../security/seccomp-hardening.ts'
@@ -49,6 +50,7 @@ export async function describeContainer(
     cpuPaths: cpuPaths(),
     initPath: initPath(),
     devices: findDevices(options),
+    available: heldCapabilities(),
     hardNofile: hardNofile(),
     consoleSize: terminalSize(),
   })
@@ -65,7 +67,7 @@ export async function describeContainer(
 function seccompFor(options: ContainerOptions): SeccompConfig | null {
   if (options.privileged || options.seccomp === null) return null
   if (options.seccomp !== 'builtin') return options.seccomp
-  const capabilities = capabilityNames(containerCapabilities(options))
+  const capabilities = capabilityNames(containerCapabilities(options, heldCapabilities()))
   return hardenProfile(dockerProfile({ capabilities, arch: NATIVE_ARCH, kernelVersion: release() }))
 }
 

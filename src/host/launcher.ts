@@ -14,7 +14,7 @@ export interface LaunchOptions {
   readonly stdio: readonly [LaunchStdio, LaunchStdio, LaunchStdio]
   /** How many fds from 3 on to hand through (`--preserve-fds`). */
   readonly preservedFds?: number
-  /** Told as soon as the container's process exists, while it is still being set up. */
+  /** Told as soon as the container's process exists, while it is set up. What it throws is the answer to the plan's next `ask`. */
   readonly onPid?: (pid: number) => void
   /** Answers the plan's `ask` steps; the launcher goes on when it resolves and fails when it rejects. */
   readonly onAsk?: (tag: number, pid: number) => Promise<void>
@@ -59,10 +59,12 @@ export class Launcher implements AsyncDisposable {
   /** Runs the launcher's one plan. See {@link launch}. */
   async run(plan: Plan, options: Pick<LaunchOptions, 'onPid' | 'onAsk'>): Promise<Launched> {
     const { stdin } = this.#process
+    const frame = encodePlan(plan)
     this.#hasPlan = true
-    stdin.write(encodePlan(plan))
+    stdin.write(frame)
     await stdin.flush()
     let pid = 0
+    let refusal: unknown = null
     const warnings: StepFailure[] = []
     for (;;) {
       const record = await this.#reader.next()
@@ -74,18 +76,24 @@ export class Launcher implements AsyncDisposable {
           )
         case 'pid':
           pid = record.pid
-          options.onPid?.(pid)
+          try {
+            options.onPid?.(pid)
+          } catch (error) {
+            // The plan may have failed meanwhile, and its undo may be why; if it has not, its next question is refused.
+            refusal = error
+          }
           break
         case 'warn':
           warnings.push(record)
           break
         case 'ask':
-          await answer(stdin, record.tag, pid, options, plan, this.#reader)
+          await answer(stdin, record.tag, pid, refusal === null ? options : refusing(refusal), plan, this.#reader)
           break
         case 'fail':
           await this.#process.exited
           throw new StepError(plan, record)
         case 'done':
+          if (refusal !== null) throw refusal
           return { pid, launcherPid: this.#process.pid, warnings, exited: exitOf(this.#reader, stdin) }
       }
     }
@@ -106,13 +114,18 @@ export class Launcher implements AsyncDisposable {
  * @throws {BerthError} cancelled: the launcher died; the rejection of `onAsk`
  */
 export async function launch(plan: Plan, options: LaunchOptions): Promise<Launched> {
-  return await new Launcher(options).run(plan, options)
+  await using launcher = new Launcher(options)
+  return await launcher.run(plan, options)
 }
 
 /** Bun leaves an ignored fd beyond stderr closed, and berth-init would take what it opens there for the container's. */
 function openNull(): { readonly fd: number } & Disposable {
   const fd = openSync('/dev/null', 'r+')
   return { fd, [Symbol.dispose]: () => closeSync(fd) }
+}
+
+function refusing(refusal: unknown): Pick<LaunchOptions, 'onAsk'> {
+  return { onAsk: () => Promise.reject(refusal) }
 }
 
 interface ByteSink {

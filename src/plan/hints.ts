@@ -24,6 +24,10 @@ const HINTS: Readonly<Partial<Record<OpName | '*', Readonly<Record<string, strin
       'in a user namespace proc and sysfs can be mounted only while an instance without anything mounted over it is visible',
     ENODEV: 'the kernel does not know this file system',
   },
+  capset: {
+    EPERM:
+      'the engine itself does not hold one of these capabilities, so a container without a user namespace cannot have it',
+  },
   setresuid: { EINVAL: "the user has no mapping in the container's user namespace" },
   setresgid: { EINVAL: "the group has no mapping in the container's user namespace" },
   setgroups: { EINVAL: "a supplementary group has no mapping in the container's user namespace" },

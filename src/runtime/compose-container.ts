@@ -8,7 +8,7 @@ import { composeDevices } from './compose-devices.ts'
 import { composeCreateHooks, hookSteps } from './compose-hooks.ts'
 import { composeHostname, composePaths, composeSysctl, openHostProc } from './compose-isolation.ts'
 import { composeMounts } from './compose-mounts.ts'
-import { composeNamespaces } from './compose-namespaces.ts'
+import { ASK_RECORD, composeNamespaces } from './compose-namespaces.ts'
 import { composeNetwork } from './compose-network.ts'
 import { composeProcess } from './compose-process.ts'
 import { attachRoot, enterRoot, handover, prepareRoot } from './compose-rootfs.ts'
@@ -20,7 +20,15 @@ import type { PlanBuilder } from './plan-builder.ts'
 export const START_SOCKET = 'start.sock'
 
 /** Everything that may be in a state directory while a container is being made. */
-const STATE_FILES = ['config.json', 'state.json', 'state.json.tmp', 'creator', START_SOCKET, SHIM_SOCKET] as const
+const STATE_FILES = [
+  'config.json',
+  'state.json',
+  'state.json.tmp',
+  'creator',
+  'creator.tmp',
+  START_SOCKET,
+  SHIM_SOCKET,
+] as const
 
 /**
  * The plan of a container: from its config, checked before, to the list of kernel calls that make it. Pure.
@@ -56,6 +64,8 @@ export function composeContainer(builder: PlanBuilder, input: ContainerInput, se
   builder.child.push(...late)
   enterRoot(builder, input, root)
   composeSysctl(builder, input, hostProc)
+  // Whoever dies from here on, the container can be found again. Asked late, so that nobody waits for the answer.
+  builder.parent.push(step('ask', { tag: ASK_RECORD }, 'make sure that the container is on record'))
   composeProcess(builder, {
     process,
     spec: input.spec,
@@ -70,7 +80,8 @@ export function composeContainer(builder: PlanBuilder, input: ContainerInput, se
     startHooks: hookSteps(input, 'startContainer'),
   })
   composeEnding(builder, input, console, pipes)
-  builder.undo.push(...forget(input.stateDirectory))
+  // Interfaces of the host that were moved can only be brought back with what the directory says of them.
+  if (input.netDevices.length === 0) builder.undo.push(...forget(input.stateDirectory))
   return builder.finish()
 }
 

@@ -11,6 +11,7 @@ import type { PlanBuilder } from './plan-builder.ts'
 /** Questions a plan may ask TypeScript (`ask`). */
 export const ASK_SCOPE = 1
 export const ASK_ID_MAPS = 2
+export const ASK_RECORD = 3
 
 const EINVAL = 22
 

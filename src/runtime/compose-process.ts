@@ -1,4 +1,5 @@
 import { BerthError } from '../lib/error.ts'
+import { CAPABILITIES, capabilityMask } from '../linux/capabilities.ts'
 import { PROC_SUPER_MAGIC } from '../linux/fs-magic.ts'
 import { ioPriorityValue } from '../linux/io-priority.ts'
 import { memoryPolicyArguments } from '../linux/memory-policy.ts'
@@ -11,7 +12,7 @@ import { type Slot, STDERR, STDIN, STDOUT } from '../plan/slots.ts'
 import { type Step, step } from '../plan/step.ts'
 import type { Console } from './compose-console.ts'
 import { composeCredentials, type SeccompFilter } from './compose-credentials.ts'
-import type { HostFacts, StdioInput } from './container-input.ts'
+import { type HostFacts, inUserNamespace, type StdioInput } from './container-input.ts'
 import { executableCandidates } from './executable.ts'
 import type { PlanBuilder } from './plan-builder.ts'
 
@@ -20,6 +21,7 @@ const EACCES = 13
 const ENOENT = 2
 const ENOSYS = 38
 const DEFAULT_UMASK = 0o022
+const ALL_CAPABILITIES = capabilityMask(CAPABILITIES)
 
 /** Everything the last stage of a process depends on, for a container's first process and for exec alike. */
 export interface ProcessInput {
@@ -99,7 +101,8 @@ export function composeProcess(builder: PlanBuilder, input: ProcessInput): void 
   )
   exec.push(step('home', { root: null, path: '/etc/passwd', uid: process.user?.uid ?? 0 }, 'look up HOME for the user'))
   const workdir = enterWorkdir(builder, process.cwd)
-  composeCredentials(builder, process, input.seccomp, {
+  const available = inUserNamespace(spec) ? ALL_CAPABILITIES : input.facts.capabilities
+  composeCredentials(builder, process, input.seccomp, available, {
     asUser: () => {
       exec.push(...workdir)
       exec.push(step('check_cwd', {}, 'make sure that the working directory is inside the container (CVE-2024-21626)'))

@@ -151,9 +151,7 @@ function prepareOverlay(
   stage.push(
     step('open', { path: source.upper, flags: directory, mode: 0, out: upper }, "find the container's own changes"),
     step('open', { path: source.work, flags: directory, mode: 0, out: work }, "find overlayfs's scratch directory"),
-    ...(source.veil === null
-      ? []
-      : source.veil.entries.flatMap(entry => veilSteps(entry, upper, source.veil?.owner ?? 0))),
+    ...(source.veil?.entries ?? []).flatMap(entry => veilSteps(entry, upper, source.veil?.owner ?? 0)),
     step(
       'mount_overlay',
       { joined: atLeast(input, 6, 5) ? 0 : 1, lowers, upper, work, options: [], attrs: 0, out: root },

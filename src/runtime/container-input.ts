@@ -44,6 +44,8 @@ export interface HostFacts {
   readonly seLinux: boolean
   /** Whether the launcher is root in the initial user namespace, or has what it needs as if. */
   readonly privileged: boolean
+  /** The launcher's permitted capabilities: all that a container in its user namespace can have. */
+  readonly capabilities: bigint
   /** Hard rlimits of the launcher by name; raising above them is the privileged launcher's task. */
   readonly hardLimits: Readonly<Record<string, bigint>>
   /** The environment for hooks that name none. */

@@ -1,28 +1,28 @@
 import { fstatSync, writeFileSync } from 'node:fs'
 import { type CgroupLocation, type CgroupManagerKind, resolveCgroupPath } from '../host/cgroup/location.ts'
-import { findSystemd, openCgroup, openSystemdCgroup } from '../host/cgroup/open-cgroup.ts'
+import { findSystemd, openSystemdCgroup } from '../host/cgroup/open-cgroup.ts'
 import { type Launched, Launcher, type LaunchOptions, type LaunchStdio } from '../host/launcher.ts'
 import { readNetworkState } from '../host/net-devices.ts'
 import { processIdentity } from '../host/process-identity.ts'
 import { userName } from '../host/user-name.ts'
-import { BerthError } from '../lib/error.ts'
+import { BerthError, messageOf } from '../lib/error.ts'
 import { parseContainerId } from '../oci/container-id.ts'
 import type { Plan } from '../plan/step.ts'
 import { type Bundle, readBundle } from './bundle.ts'
 import { composeCgroup } from './compose-cgroup.ts'
 import { composeContainer } from './compose-container.ts'
 import type { SeccompFilter } from './compose-credentials.ts'
-import { ASK_ID_MAPS, ASK_SCOPE } from './compose-namespaces.ts'
+import { ASK_ID_MAPS, ASK_RECORD, ASK_SCOPE } from './compose-namespaces.ts'
 import { CGROUP_OPTIONS } from './container-cgroup.ts'
 import { type Ending, makesNew, namespaceOf, type RootSource } from './container-input.ts'
 import { readHostFacts } from './host-facts.ts'
 import { writeIdMaps } from './id-maps.ts'
 import { launchProgram } from './launch-program.ts'
+import { removeLeftover } from './leftover.ts'
 import { type NetDeviceMove, resolveNetDevices } from './net-devices.ts'
 import { PlanBuilder } from './plan-builder.ts'
-import { returnNetDevices } from './return-net-devices.ts'
 import type { RuntimeOptions } from './runtime-options.ts'
-import { type ContainerRecord, StateDirectory } from './state-directory.ts'
+import { type ContainerRecord, StateDirectory, type Traces } from './state-directory.ts'
 
 /** How to create a container. */
 export interface CreateOptions extends RuntimeOptions {
@@ -37,6 +37,8 @@ export interface CreateOptions extends RuntimeOptions {
   readonly stdio: readonly [LaunchStdio, LaunchStdio, LaunchStdio]
   /** In the place of the config's `root.path`: how `berth run` mounts an image. */
   readonly rootSource?: RootSource
+  /** Bind sources that the caller makes before the plan runs: files that need not exist while it is composed. */
+  readonly pendingFiles?: ReadonlySet<string>
   /** Sees the plan before it runs and may change it: how tests inject faults. */
   readonly onPlan?: (plan: Plan) => Plan
 }
@@ -71,23 +73,26 @@ export async function createContainer(id: string, options: CreateOptions, known?
   const bundle = known ?? readBundle(options.bundle)
   for (const warning of bundle.warnings) options.warn(warning)
   const directory = new StateDirectory(options.root, id)
+  if (directory.isLeftover()) await removeLeftover(directory)
   directory.claim(bundle)
   await using undo = new AsyncDisposableStack()
-  undo.defer(() => directory.remove())
+  let traces: Traces | null = null
+  undo.defer(async () => {
+    try {
+      await removeLeftover(directory, traces)
+    } catch (error) {
+      // Why the creation failed is the error; this is the second thing to say.
+      options.warn(messageOf(error))
+    }
+  })
   await using launcher = new Launcher(options)
   const prepared = await prepareContainer(id, bundle, directory.path, options)
-  undo.defer(async () => {
-    // Only a launcher that was killed leaves a cgroup; its undo has removed it otherwise, and this finds nothing.
-    await openCgroup(prepared.location, CGROUP_OPTIONS).kill(SIGKILL)
-    await returnNetDevices(directory.path, prepared.netDevices)
-    await openCgroup(prepared.location, CGROUP_OPTIONS).remove()
-  })
+  traces = { cgroup: prepared.location, netDevices: prepared.netDevices }
+  directory.note(traces)
   const created = await runPlan(id, bundle, directory, prepared, options, launcher)
   undo.move()
   return created
 }
-
-const SIGKILL = 9
 
 /** Everything up to the plan: reads the machine, changes nothing. What `explain` prints. */
 export async function prepareContainer(
@@ -97,7 +102,7 @@ export async function prepareContainer(
   options: CreateOptions,
 ): Promise<PreparedContainer> {
   const { spec } = bundle
-  const facts = readHostFacts(spec, bundle.path)
+  const facts = readHostFacts(spec, bundle.path, options.pendingFiles)
   const manager: CgroupManagerKind = options.systemdCgroup ? 'systemd' : 'cgroupfs'
   const place = manager === 'systemd' ? await findSystemd(!facts.privileged) : undefined
   const location = resolveCgroupPath(facts.cgroups, spec.linux?.cgroupsPath, id, manager, place)
@@ -188,6 +193,8 @@ async function answer(
   bundle: Bundle,
   prepared: PreparedContainer,
 ): Promise<void> {
+  // The record was saved when the process was made, which was before this question.
+  if (tag === ASK_RECORD) return
   if (tag === ASK_ID_MAPS) return await writeIdMaps(pid, bundle.spec)
   if (tag !== ASK_SCOPE) throw new BerthError('internal', `Cannot answer question ${tag} of the plan`)
   const { linux, annotations } = bundle.spec

@@ -3,6 +3,7 @@ import { BerthError } from '../lib/error.ts'
 import { cgroupOf } from './container-cgroup.ts'
 import { type FoundContainer, findContainer, statusOf } from './container-state.ts'
 import { SIGKILL, signalContainer } from './kill.ts'
+import { removeLeftover } from './leftover.ts'
 import { returnNetDevices } from './return-net-devices.ts'
 import { runHooks } from './run-hooks.ts'
 import type { RuntimeOptions } from './runtime-options.ts'
@@ -26,7 +27,7 @@ export async function deleteContainer(id: string, options: DeleteOptions): Promi
   const directory = new StateDirectory(options.root, id)
   if (directory.record() === null && !directory.isBeingCreated()) {
     const leftover = directory.exists()
-    directory.remove()
+    await removeLeftover(directory)
     if (options.force || leftover) return
     throw new BerthError('notFound', `Cannot delete container "${id}": container does not exist`)
   }

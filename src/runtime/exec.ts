@@ -1,7 +1,7 @@
 import { fstatSync, readlinkSync, writeFileSync } from 'node:fs'
 import type { Launched, LaunchStdio } from '../host/launcher.ts'
 import { sameProcess } from '../host/process-identity.ts'
-import { BerthError } from '../lib/error.ts'
+import { BerthError, messageOf } from '../lib/error.ts'
 import { NAMESPACES } from '../linux/namespaces.ts'
 import type { Process } from '../oci/runtime-spec.ts'
 import { validateExecProcess } from '../oci/runtime-validate.ts'
@@ -24,6 +24,8 @@ export interface ExecOptions extends RuntimeOptions {
   /** Sub-cgroups to run it in, see `composeCgroupJoin`. */
   readonly cgroups: readonly string[]
   readonly ending: ExecEnding
+  /** Told as soon as the process exists, which is before it runs its program. */
+  readonly onPid?: (pid: number) => void
   readonly stdio: readonly [LaunchStdio, LaunchStdio, LaunchStdio]
 }
 
@@ -62,9 +64,20 @@ export async function execInContainer(id: string, process_: Process, options: Ex
     },
     seccompFilter({ id, spec, bundle: record.bundle }),
   )
-  const launched = await launchProgram(plan, { stdio: options.stdio, preservedFds: options.preservedFds })
-  if (options.pidFile !== null) writeFileSync(options.pidFile, String(launched.pid))
+  const { stdio, preservedFds, onPid } = options
+  const launched = await launchProgram(plan, { stdio, preservedFds, ...(onPid !== undefined && { onPid }) })
+  if (options.pidFile !== null) writePidFile(options.pidFile, launched.pid)
   return launched
+}
+
+/** Whoever asked for the file would lose sight of the process without it. */
+function writePidFile(path: string, pid: number): void {
+  try {
+    writeFileSync(path, String(pid))
+  } catch (error) {
+    process.kill(pid, 'SIGKILL')
+    throw new BerthError('unavailable', `Cannot write pid file "${path}": ${messageOf(error)}`, { cause: error })
+  }
 }
 
 /** The kinds of namespace in which the container's process is elsewhere than we are. */

@@ -12,14 +12,20 @@ import type { HostFacts } from './container-input.ts'
 import { absoluteSource } from './mount-source.ts'
 
 /** Reads what composing a plan for this config needs to know of the machine. */
-export function readHostFacts(spec: RuntimeSpec, bundle: string): HostFacts {
+export function readHostFacts(
+  spec: RuntimeSpec,
+  bundle: string,
+  pendingFiles: ReadonlySet<string> = new Set(),
+): HostFacts {
+  const capabilities = heldCapabilities()
   return {
     kernel: kernelVersion(release()),
     cgroups: detectCgroups(),
-    directories: sourceDirectories(spec, bundle),
+    directories: sourceDirectories(spec, bundle, pendingFiles),
     appArmor: readFlag('/sys/module/apparmor/parameters/enabled'),
     seLinux: existsSync('/sys/fs/selinux/enforce'),
-    privileged: isPrivileged(),
+    privileged: (capabilities & capabilityMask(['CAP_SYS_ADMIN'])) !== 0n,
+    capabilities,
     hardLimits: spec.process?.rlimits === undefined ? {} : readHardLimits(),
     environment: Object.entries(process.env).map(([name, value]) => `${name}=${value ?? ''}`),
     kcore: existsSync('/proc/kcore'),
@@ -32,11 +38,12 @@ export function kernelVersion(text: string): readonly [number, number] {
   return [Number.parseInt(major, 10), Number.parseInt(minor, 10)]
 }
 
-function sourceDirectories(spec: RuntimeSpec, bundle: string): ReadonlySet<string> {
+function sourceDirectories(spec: RuntimeSpec, bundle: string, pendingFiles: ReadonlySet<string>): ReadonlySet<string> {
   const directories = new Set<string>()
   for (const mount of spec.mounts ?? []) {
     if (!isBind(mount, parseMountOptions(mount.options ?? []))) continue
     const source = absoluteSource(mount, bundle)
+    if (pendingFiles.has(source)) continue
     const stat = statSync(source, { throwIfNoEntry: false })
     if (stat === undefined)
       throw new BerthError('notFound', `Cannot mount "${source}" at "${mount.destination}": the source does not exist`)
@@ -49,11 +56,10 @@ function readFlag(path: string): boolean {
   return existsSync(path) && readFileSync(path, 'utf8').startsWith('Y')
 }
 
-/** Root with CAP_SYS_ADMIN over the initial user namespace, or over one that maps all ids as itself. */
-function isPrivileged(): boolean {
+/** What this process may do itself, as root of the initial user namespace or of one below it. */
+export function heldCapabilities(): bigint {
   const status = parseProcStatus(readFileSync('/proc/self/status', 'utf8'))
-  const effective = BigInt(`0x${status.get('CapEff') ?? '0'}`)
-  return (effective & capabilityMask(['CAP_SYS_ADMIN'])) !== 0n
+  return BigInt(`0x${status.get('CapPrm') ?? '0'}`)
 }
 
 /** Source: proc_pid_limits(5): name in 26 columns, soft, hard. */

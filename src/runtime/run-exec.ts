@@ -39,13 +39,19 @@ export async function runExec(id: string, process_: Process, options: RunExecOpt
 }
 
 async function execOnOurStdio(id: string, process_: Process, options: RunExecOptions): Promise<number> {
-  const ending = { kind: options.detach ? 'exit' : 'wait' } as const
-  const launched = await execInContainer(id, process_, { ...options, stdio: [0, 1, 2], ending })
-  if (options.detach) return 0
-  const identity = processIdentity(launched.pid)
-  using _ = forwardSignals(signal => {
-    if (identity !== null && sameProcess(identity)) process.kill(identity.pid, signal)
+  using forwarding = new DisposableStack()
+  const onPid = (pid: number): void => {
+    const identity = processIdentity(pid)
+    const isThere = (): boolean => identity !== null && sameProcess(identity)
+    // From here on, not when the program runs: what it says first may be what makes somebody send us a signal.
+    forwarding.use(forwardSignals(signal => isThere() && process.kill(pid, signal)))
+  }
+  const launched = await execInContainer(id, process_, {
+    ...options,
+    stdio: [0, 1, 2],
+    ...(options.detach ? { ending: { kind: 'exit' } } : { ending: { kind: 'wait' }, onPid }),
   })
+  if (options.detach) return 0
   const waitStatus = await launched.exited
   if (waitStatus === null)
     throw new BerthError('internal', `Cannot tell how the process in container "${id}" ended: its launcher was killed`)

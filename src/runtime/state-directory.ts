@@ -16,7 +16,7 @@ import type { NetDeviceMove } from './net-devices.ts'
  * | --- | --- |
  * | config.json | the config as it was at create |
  * | state.json | {@link ContainerRecord}, written when the process exists, before the container is complete |
- * | creator | who is creating it; gone once it is complete. With a dead creator the rest is a leftover |
+ * | creator | {@link Creator}: who is creating it; gone once it is complete. With a dead creator the rest is a leftover |
  * | resources.json | the limits as `update` has changed them; absent until then |
  * | exec-*.start, exec-*.sock | where an exec with a terminal waits and is served, while it starts |
  * | start.sock | the process waits there for `start`; removed by it |
@@ -38,9 +38,17 @@ export interface ContainerRecord {
   readonly netDevices: readonly NetDeviceMove[]
 }
 
+/** What the creation of a container may have made outside of its directory, noted before it is made. */
+export type Traces = Pick<ContainerRecord, 'cgroup' | 'netDevices'>
+
+/** Who is creating a container, and from when its plan runs on, what that may leave. */
+type Creator = ProcessIdentity & Partial<Traces>
+
 const RECORD = 'state.json'
 const CONFIG = 'config.json'
 const CREATOR = 'creator'
+/** Where directories are before they are complete: no container's name, since no id has this character. */
+const UNBORN = '~'
 
 /** The directory of one container. Nothing here takes a lock: each step is atomic by itself. */
 export class StateDirectory {
@@ -54,29 +62,68 @@ export class StateDirectory {
   }
 
   /**
-   * Claims the id for a new container.
+   * Claims the id for a new container. Atomic: after a crash it is claimed or free.
    * @throws {BerthError} conflict: the id is taken
    */
   claim({ configText, spec }: Pick<Bundle, 'configText' | 'spec'>): void {
-    mkdirSync(join(this.path, '..'), { recursive: true, mode: 0o711 })
-    if (this.isLeftover()) this.remove()
+    const creator = processIdentity(process.pid)
+    const unborn = join(this.path, '..', UNBORN, `${this.id}${UNBORN}${creator?.pid}${UNBORN}${creator?.startTicks}`)
     try {
-      mkdirSync(this.path, { mode: 0o700 })
+      mkdirSync(join(unborn, '..', '..'), { recursive: true, mode: 0o711 })
+      this.#removeUnborn()
+      mkdirSync(unborn, { recursive: true, mode: 0o700 })
+      writeFileSync(join(unborn, CREATOR), JSON.stringify(creator))
+      writeFileSync(join(unborn, CONFIG), configText, { mode: 0o600 })
+      // The one step that claims: it fails when something is there (rename(2): ENOTEMPTY), so a directory is never half made.
+      renameSync(unborn, this.path)
     } catch (error) {
-      if ((error as NodeJS.ErrnoException).code === 'EEXIST')
+      rmSync(unborn, { recursive: true, force: true })
+      const { code } = error as NodeJS.ErrnoException
+      if (code === 'ENOTEMPTY' || code === 'EEXIST')
         throw new BerthError('conflict', `Cannot create container "${this.id}": a container with this id exists`)
-      throw error
+      throw new BerthError('unavailable', `Cannot create container "${this.id}": ${messageOf(error)}`, { cause: error })
     }
-    writeFileSync(join(this.path, CREATOR), JSON.stringify(processIdentity(process.pid)))
-    writeFileSync(join(this.path, CONFIG), configText, { mode: 0o600 })
     this.#spec = spec
+  }
+
+  /** Removes what creators of this id have left that died before they had claimed it. */
+  #removeUnborn(): void {
+    const dir = join(this.path, '..', UNBORN)
+    for (const name of existsSync(dir) ? readdirSync(dir) : []) {
+      const [id, pid, startTicks] = name.split(UNBORN)
+      const isDead = !sameProcess({ pid: Number(pid), startTicks: Number(startTicks) })
+      if (id === this.id && isDead) rmSync(join(dir, name), { recursive: true, force: true })
+    }
+  }
+
+  /** Notes what the creation may leave outside, before it starts. Atomic. */
+  note(traces: Traces): void {
+    const creator: Creator | null = readJson(join(this.path, CREATOR))
+    if (creator !== null) this.#write(CREATOR, { ...creator, ...traces })
+  }
+
+  /** What a creation that is not complete may have left outside; null when it had not come so far. */
+  traces(): Traces | null {
+    const creator: Creator | null = readJson(join(this.path, CREATOR))
+    const { cgroup, netDevices } = creator ?? {}
+    return cgroup === undefined || netDevices === undefined ? null : { cgroup, netDevices }
+  }
+
+  #write(name: string, content: unknown): void {
+    const temporary = join(this.path, `${name}.tmp`)
+    try {
+      writeFileSync(temporary, JSON.stringify(content), { mode: 0o600 })
+      renameSync(temporary, join(this.path, name))
+    } catch (error) {
+      throw new BerthError('unavailable', `Cannot write state of container "${this.id}": ${messageOf(error)}`, {
+        cause: error,
+      })
+    }
   }
 
   /** Writes the record atomically. */
   save(record: ContainerRecord): void {
-    const temporary = join(this.path, `${RECORD}.tmp`)
-    writeFileSync(temporary, JSON.stringify(record), { mode: 0o600 })
-    renameSync(temporary, join(this.path, RECORD))
+    this.#write(RECORD, record)
   }
 
   /** Says that the container is complete. */
@@ -99,7 +146,7 @@ export class StateDirectory {
     return creator !== null && sameProcess(creator)
   }
 
-  /** A creator that died half-way has left this; its launcher has undone what it did in the kernel. */
+  /** A creator that died half-way has left this; see `removeLeftover`. */
   isLeftover(): boolean {
     return existsSync(join(this.path, CREATOR)) && !this.isBeingCreated()
   }

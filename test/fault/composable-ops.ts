@@ -9,11 +9,6 @@ const COMPOSERS = join(import.meta.dir, '../../src/runtime')
 /** Composers of other plans than a container's. */
 const OTHER_PLANS = ['compose-exec.ts', 'compose-relay.ts']
 
-/** What is composed only where no machine of this test is, with the reason. */
-const NEVER_HERE: readonly OpName[] = [
-  'ask', // For systemd's scope, and for the id maps of an unprivileged caller.
-]
-
 /** What the machine lets a container's plan have. */
 export interface Machine {
   /** Pure v2: devices are filtered by a program, the cgroup is entered by clone, and its files can be given away. */
@@ -25,7 +20,6 @@ export interface Machine {
 /** The operations, sorted. */
 export function composableOps({ cgroup2, link }: Machine): OpName[] {
   const missing: readonly OpName[] = [
-    ...NEVER_HERE,
     ...(cgroup2 ? (['write_fd'] as const) : (['bpf_device'] as const)),
     ...(link ? [] : (['create_file'] as const)),
   ]

@@ -148,7 +148,7 @@ async function failEverywhere(scene: SceneName): Promise<void> {
 
 function expectNamed(error: unknown, plan: Plan, place: Place, what: string): void {
   if (!(error instanceof StepError)) throw new Error(`${what}: not a StepError: ${error}`, { cause: error })
-  const expected = place.stage === 'undo' ? { stage: 'exec', index: plan.exec.length - 1 } : place
+  const expected: Place = place.stage === 'undo' ? { stage: 'exec', index: plan.exec.length - 1 } : place
   expect({ stage: error.stage, index: error.step, errno: error.errno }, what).toEqual({ ...expected, errno: 'ENOENT' })
   expect(error.message, what).toContain(`step ${expected.index} of stage ${expected.stage}: open("${NOWHERE}"`)
 }

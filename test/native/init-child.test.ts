@@ -219,7 +219,7 @@ for (const build of Object.keys(BUILDS) as Build[]) {
         await init.send(Uint8Array.of(0))
         expect(await init.until('exit')).toEqual({ kind: 'exit', waitStatus: 7 << 8 })
       } finally {
-        sleeper.kill()
+        sleeper.kill(SIGKILL)
         await sleeper.exited
       }
     })

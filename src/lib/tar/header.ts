@@ -1,0 +1,187 @@
+/**
+ * The 512-byte header of a tar entry: v7, ustar, star and GNU.
+ * Source: POSIX.1-2024 pax › ustar Interchange Format; GNU tar manual, "Basic Tar Format".
+ */
+
+export const BLOCK_BYTES = 512
+
+/** Offset and size of each field. The last ones are GNU's, in the place of the prefix. */
+const FIELDS = {
+  name: [0, 100],
+  mode: [100, 8],
+  uid: [108, 8],
+  gid: [116, 8],
+  size: [124, 12],
+  mtime: [136, 12],
+  checksum: [148, 8],
+  typeflag: [156, 1],
+  linkname: [157, 100],
+  magic: [257, 8],
+  devmajor: [329, 8],
+  devminor: [337, 8],
+  prefix: [345, 155],
+  starPrefix: [345, 131],
+  starTrailer: [508, 4],
+  isExtended: [482, 1],
+  realSize: [483, 12],
+} as const satisfies Readonly<Record<string, readonly [offset: number, size: number]>>
+
+type Field = keyof typeof FIELDS
+
+/** GNU's sparse segments: offset and size, 12 bytes each; four in the header, 21 in a block of their own. */
+const SEGMENT_BYTES = 24
+const HEADER_SEGMENTS = { offset: 386, count: 4, isExtendedOffset: 482 } as const
+const BLOCK_SEGMENTS = { offset: 0, count: 21, isExtendedOffset: 504 } as const
+
+const POSIX_MAGIC = 'ustar\x0000'
+const GNU_MAGIC = 'ustar  \0'
+
+/** What a header says by itself. Texts are byte strings: one char per byte, as file names need not be UTF-8. */
+export interface TarHeader {
+  readonly typeflag: string
+  readonly name: string
+  readonly linkname: string
+  /** All bits of the field. */
+  readonly mode: number
+  readonly uid: number
+  readonly gid: number
+  readonly sizeBytes: number
+  readonly mtimeSeconds: number
+  readonly devmajor: number
+  readonly devminor: number
+}
+
+/** What is wrong with a header or a record; the parser adds where. */
+export class TarFormatError extends Error {
+  override readonly name = 'TarFormatError'
+}
+
+/** Whether a block is all zeros, as the two at the end of an archive. */
+export function isZeroBlock(block: Uint8Array): boolean {
+  return block.every(byte => byte === 0)
+}
+
+/** Reads a header. @throws {TarFormatError} */
+export function readHeader(block: Uint8Array): TarHeader {
+  checkSum(block)
+  const magic = bytesOf(block, 'magic')
+  const typeflag = bytesOf(block, 'typeflag')
+  const isUstar = magic.startsWith('ustar')
+  return {
+    typeflag,
+    name: prefixOf(block, magic) + textOf(block, 'name'),
+    linkname: textOf(block, 'linkname'),
+    mode: numberOf(block, 'mode'),
+    uid: numberOf(block, 'uid'),
+    gid: numberOf(block, 'gid'),
+    sizeBytes: numberOf(block, 'size'),
+    mtimeSeconds: numberOf(block, 'mtime'),
+    devmajor: isUstar ? numberOf(block, 'devmajor') : 0,
+    devminor: isUstar ? numberOf(block, 'devminor') : 0,
+  }
+}
+
+function prefixOf(block: Uint8Array, magic: string): string {
+  if (magic === GNU_MAGIC || !magic.startsWith(POSIX_MAGIC.slice(0, 6))) return ''
+  const isStar = bytesOf(block, 'starTrailer') === 'tar\0'
+  const prefix = textOf(block, isStar ? 'starPrefix' : 'prefix')
+  return prefix === '' ? '' : `${prefix}/`
+}
+
+function checkSum(block: Uint8Array): void {
+  const [offset, size] = FIELDS.checksum
+  // The field itself counts as spaces. Old programs added the bytes as signed ones.
+  let unsigned = size * 32
+  let signed = unsigned
+  for (let at = 0; at < BLOCK_BYTES; at++) {
+    if (at === offset) at += size
+    const byte = block[at] ?? 0
+    unsigned += byte
+    signed += byte < 128 ? byte : byte - 256
+  }
+  const said = numberOf(block, 'checksum')
+  if (said !== unsigned && said !== signed) {
+    throw new TarFormatError(`the checksum of the header is ${unsigned}, expected ${said}`)
+  }
+}
+
+/** A part of the sparse map: the file's next `bytes` in the archive belong at `offset`. */
+export interface Segment {
+  readonly offset: number
+  readonly bytes: number
+}
+
+/** The part of GNU's sparse map in a block, and whether a block with more follows. @throws {TarFormatError} */
+export function readSegments(block: Uint8Array, isHeader: boolean): { segments: Segment[]; more: boolean } {
+  const { offset, count, isExtendedOffset } = isHeader ? HEADER_SEGMENTS : BLOCK_SEGMENTS
+  const segments: Segment[] = []
+  for (let index = 0; index < count; index++) {
+    const at = offset + index * SEGMENT_BYTES
+    if (block[at] === 0) break
+    segments.push({
+      offset: readNumber(block, at, 12, 'sparse offset'),
+      bytes: readNumber(block, at + 12, 12, 'sparse size'),
+    })
+  }
+  return { segments, more: block[isExtendedOffset] !== 0 }
+}
+
+/** The size of a sparse file with its holes, in GNU's header. @throws {TarFormatError} */
+export function readRealSize(block: Uint8Array): number {
+  return numberOf(block, 'realSize')
+}
+
+/** Bytes as a text of one char each. */
+export function byteString(bytes: Uint8Array): string {
+  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('latin1')
+}
+
+function bytesOf(block: Uint8Array, field: Field): string {
+  const [offset, size] = FIELDS[field]
+  return byteString(block.subarray(offset, offset + size))
+}
+
+function textOf(block: Uint8Array, field: Field): string {
+  const text = bytesOf(block, field)
+  const end = text.indexOf('\0')
+  return end < 0 ? text : text.slice(0, end)
+}
+
+function numberOf(block: Uint8Array, field: Field): number {
+  const [offset, size] = FIELDS[field]
+  return readNumber(block, offset, size, field)
+}
+
+/** Octal digits between spaces and NULs, or, with the highest bit set, a big-endian two's complement (GNU, star). */
+function readNumber(block: Uint8Array, offset: number, size: number, name: string): number {
+  const first = block[offset] ?? 0
+  if ((first & 0x80) !== 0) return readBase256(block, offset, size, name)
+  let value = 0
+  let digits = 0
+  for (let at = offset; at < offset + size; at++) {
+    const byte = block[at] ?? 0
+    if (byte >= 0x30 && byte <= 0x37) {
+      value = value * 8 + byte - 0x30
+      digits++
+    } else if (byte !== 0x20 && byte !== 0) throw badNumber(block, offset, size, name)
+    else if (digits > 0) break
+  }
+  // Twelve octal digits are 36 bits: always exact.
+  return value
+}
+
+function readBase256(block: Uint8Array, offset: number, size: number, name: string): number {
+  const isNegative = ((block[offset] ?? 0) & 0x40) !== 0
+  let value = isNegative ? -1 : 0
+  for (let at = offset; at < offset + size; at++) {
+    const byte = at === offset ? ((block[at] ?? 0) & 0x3f) | (isNegative ? 0xc0 : 0) : (block[at] ?? 0)
+    value = at === offset && isNegative ? byte - 256 : value * 256 + byte
+    if (!Number.isSafeInteger(value)) throw badNumber(block, offset, size, name)
+  }
+  return value
+}
+
+function badNumber(block: Uint8Array, offset: number, size: number, name: string): TarFormatError {
+  const text = JSON.stringify(byteString(block.subarray(offset, offset + size)))
+  return new TarFormatError(`${name} is ${text}, expected a number`)
+}
