@@ -1,9 +1,8 @@
 /* What a container costs with nothing around it: the kernel calls of bench/executor-plan.ts written out by hand, in the
  * leanest C that makes them. The measure for berth-init, which does the same from a plan.
  *
- * bare container DIR            makes one container: namespaces, idmapped overlay of DIR/rootfs, DIR/upper and DIR/work,
- *                               mounts, devices, masked paths, capabilities, the filter DIR/seccomp, /bin/true, reap
- * bare compare ROUNDS INIT DIR  runs that and `INIT plan < DIR/frame` in turns; prints the microseconds of both as JSON
+ * bare DIR: namespaces, an idmapped overlay of DIR/rootfs, DIR/upper and DIR/work, mounts, devices, masked paths,
+ * capabilities, the filter DIR/seccomp, /bin/true executed and reaped. Its fds 3 to 5 become the container's stdio.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -21,16 +20,13 @@
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
 #ifndef MOUNT_ATTR_RDONLY
@@ -355,64 +351,12 @@ static int run_container(void)
     return status != 0;
 }
 
-/* Runs a program with its stdio and fds 3 to 5 as berth-init expects them; microseconds until it was reaped. */
-static double run_program(char *const *argv, const char *input)
-{
-    struct timespec begin, end;
-    clock_gettime(CLOCK_MONOTONIC, &begin);
-    pid_t pid = check(vfork(), "vfork");
-    if (pid == 0) {
-        int in = open(input, O_RDONLY), null = open("/dev/null", O_RDWR);
-        dup2(in, 0);
-        dup2(null, 1);
-        close(in);
-        close(null);
-        for (int fd = 3; fd < 6; fd++)
-            dup2(1, fd);
-        execve(argv[0], argv, (char *[]){ NULL });
-        _exit(127);
-    }
-    int status;
-    check(waitpid(pid, &status, 0), "waitpid");
-    clock_gettime(CLOCK_MONOTONIC, &end);
-    if (status != 0) {
-        fprintf(stderr, "bare: %s ended with wait status %d\n", argv[0], status);
-        exit(1);
-    }
-    return (double)(end.tv_sec - begin.tv_sec) * 1e6 + (double)(end.tv_nsec - begin.tv_nsec) / 1e3;
-}
-
-static void print_list(const char *name, const double *values, int count, const char *end)
-{
-    printf("\"%s\":[", name);
-    for (int i = 0; i < count; i++)
-        printf("%s%.1f", i ? "," : "", values[i]);
-    printf("]%s", end);
-}
-
-static int compare(int rounds, char *init, const char *self)
-{
-    char frame[4096];
-    double *bare = calloc((size_t)rounds, sizeof *bare), *executor = calloc((size_t)rounds, sizeof *executor);
-    char *bare_argv[] = { (char *)self, "container", (char *)directory, NULL }, *executor_argv[] = { init, "plan", NULL };
-    snprintf(frame, sizeof frame, "%s/frame", directory);
-    for (int i = -5; i < rounds; i++) { /* the first ones warm up */
-        double first = run_program(bare_argv, "/dev/null"), second = run_program(executor_argv, frame);
-        if (i >= 0)
-            bare[i] = first, executor[i] = second;
-    }
-    printf("{");
-    print_list("bare", bare, rounds, ",");
-    print_list("executor", executor, rounds, "}\n");
-    return 0;
-}
-
 int main(int argc, char **argv)
 {
-    if (argc == 3 && strcmp(argv[1], "container") == 0)
-        return directory = argv[2], run_container();
-    if (argc == 5 && strcmp(argv[1], "compare") == 0)
-        return directory = argv[4], compare(atoi(argv[2]), argv[3], argv[0]);
-    fprintf(stderr, "usage: bare container DIR | bare compare ROUNDS BERTH_INIT DIR\n");
-    return 2;
+    if (argc != 2) {
+        fprintf(stderr, "usage: bare DIR\n");
+        return 2;
+    }
+    directory = argv[1];
+    return run_container();
 }

@@ -1,4 +1,4 @@
-import { mkdirSync, writeFileSync, chownSync } from 'node:fs'
+import { chownSync, mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { encodePlan } from '../src/plan/encode.ts'
 import { printPlan } from '../src/plan/print.ts'

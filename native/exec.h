@@ -24,7 +24,7 @@ struct context {
     int pair;            /* the socket to the other side; -1: there is none (any more) */
     int report;          /* where records go: fd 1, the pair, or the connection of wait_start */
     pid_t child;         /* in the launcher: the child, not reaped yet; else 0 */
-    bool is_child, is_helper, is_done;
+    bool is_child, is_helper, is_prepared;
     mode_t umask;        /* what an executed program gets; berth-init itself has 0, so that modes are exact */
     char home[4096];     /* HOME=… for an environment without one; empty: none is added */
     char *scratch;       /* SCRATCH_BYTES for one operation at a time */
@@ -58,11 +58,11 @@ char *put_with_pid(char *at, const char *end, const char *text, pid_t pid);
 
 /* pair.c: the two sides talking. */
 int pair_receive(struct context *ctx, enum record_kind kind, int64_t tag, int *fd);
-int pair_wait_exec(struct context *ctx);
+int pair_wait_leave(struct context *ctx, bool waits_for_start);
 bool pair_take_failure(struct context *ctx);
 void child_run(struct context *ctx) __attribute__((noreturn));
-void child_before_post(struct context *ctx);
-int child_before_exec(struct context *ctx);
+void child_leave(struct context *ctx);
+void child_prepare_exec(struct context *ctx);
 int launcher_done(struct context *ctx);
 void child_reap(struct context *ctx, int signal, int *status);
 pid_t container_pid(const struct context *ctx);
@@ -95,6 +95,11 @@ void reset_signals(void);
 
 void close_scoped(int *fd);
 #define SCOPED __attribute__((cleanup(close_scoped)))
+
+/* struct mount_attr of <linux/mount.h>, which does not go together with <sys/mount.h> in every libc. */
+struct mount_attributes {
+    uint64_t set, clear, propagation, userns;
+};
 
 #ifndef CLOSE_RANGE_CLOEXEC
 #define CLOSE_RANGE_CLOEXEC 4u /* 5.11 */

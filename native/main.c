@@ -47,7 +47,12 @@ static int open_proc(void)
     int fd = open("/proc", O_PATH | O_DIRECTORY | O_CLOEXEC);
     if (fd < 0 || fstatfs(fd, &filesystem) < 0 || fstat(fd, &root) < 0)
         return -1;
-    return filesystem.f_type == PROC_SUPER_MAGIC && root.st_ino == PROC_ROOT_INO ? fd : -1;
+    if (filesystem.f_type != PROC_SUPER_MAGIC || root.st_ino != PROC_ROOT_INO)
+        return -1;
+    /* One of another PID namespace would have other processes at our child's number. */
+    char self[24] = "", own[24];
+    put_number(own, own + sizeof own, getpid());
+    return readlinkat(fd, "self", self, sizeof self - 1) > 0 && strcmp(self, own) == 0 ? fd : -1;
 }
 
 /* Reads a frame into memory with room for its decoded form. 1, 0 at end of file, or -errno. */
@@ -153,7 +158,7 @@ int main(int argc, char **argv, char **envp)
     ctx->report = STDOUT_FILENO;
     ctx->proc = open_proc();
     if (ctx->proc < 0)
-        return refuse_frame(ctx, -ENOENT, "/proc is no procfs"), 1;
+        return refuse_frame(ctx, -ENOENT, "/proc is no procfs of this PID namespace"), 1;
     for (;;) {
         const char *why;
         int error = read_frame(ctx, &why);

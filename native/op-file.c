@@ -29,17 +29,6 @@ char *put_fd_path(char *at, const char *end, int fd)
     return put_number(put_text(at, end, "self/fd/"), end, fd);
 }
 
-int op_open(struct context *ctx, const union arg *args)
-{
-    return keep_fd(ctx, &args[3], result(RETRY(open(args[0].bytes, (int)args[1].i | O_CLOEXEC, (mode_t)args[2].i))));
-}
-
-int op_openat2(struct context *ctx, const union arg *args)
-{
-    return keep_fd(ctx, &args[5], kernel_openat2(dir_fd(&args[0]), args[1].bytes, (uint64_t)args[2].i,
-                                                 (uint64_t)args[3].i, (uint64_t)args[4].i));
-}
-
 int op_close(struct context *ctx, const union arg *args)
 {
     if (args[0].fd < 0)
@@ -47,22 +36,6 @@ int op_close(struct context *ctx, const union arg *args)
     close(args[0].fd);
     ctx->slots[args[0].slot] = -1;
     return 0;
-}
-
-int op_mkdir(struct context *ctx, const union arg *args)
-{
-    (void)ctx;
-    return result(mkdirat(dir_fd(&args[0]), args[1].bytes, (mode_t)args[2].i));
-}
-
-int op_mkdirs(struct context *ctx, const union arg *args)
-{
-    return keep_fd(ctx, &args[3], tree_mkdirs(dir_fd(&args[0]), args[1].bytes, (mode_t)args[2].i));
-}
-
-int op_mkfile(struct context *ctx, const union arg *args)
-{
-    return keep_fd(ctx, &args[3], tree_mkfile(dir_fd(&args[0]), args[1].bytes, (mode_t)args[2].i));
 }
 
 int op_mknod(struct context *ctx, const union arg *args)
@@ -96,12 +69,6 @@ int op_symlink(struct context *ctx, const union arg *args)
         return -errno;
     ssize_t got = readlinkat(parent, name, ctx->scratch, SCRATCH_BYTES);
     return got == (ssize_t)args[0].length && !memcmp(ctx->scratch, args[0].bytes, (size_t)got) ? 0 : -EEXIST;
-}
-
-int op_unlink(struct context *ctx, const union arg *args)
-{
-    (void)ctx;
-    return result(unlinkat(dir_fd(&args[0]), args[1].bytes, (int)args[2].i));
 }
 
 /* Kernel files take a value whole or not at all: one write, and a short one is an error. Takes over `fd`. */
@@ -147,18 +114,6 @@ int op_write_checked(struct context *ctx, const union arg *args)
 int op_write_child(struct context *ctx, const union arg *args)
 {
     return write_once(open_process_file(ctx, ctx->child, args[0].bytes, O_WRONLY | O_NOFOLLOW), &args[1]);
-}
-
-int op_open_child(struct context *ctx, const union arg *args)
-{
-    return keep_fd(ctx, &args[2], open_process_file(ctx, ctx->child, args[0].bytes, (int)args[1].i));
-}
-
-int op_chown(struct context *ctx, const union arg *args)
-{
-    (void)ctx;
-    return result(fchownat(dir_fd(&args[0]), args[1].bytes, (uid_t)args[2].i, (gid_t)args[3].i,
-                           AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW));
 }
 
 /* O_PATH of what an (fd, path) pair names, the fd itself when the path is empty. */

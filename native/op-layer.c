@@ -73,8 +73,8 @@ static int take_entry(struct unpack *u)
 {
     struct entry *entry = &u->entry;
     int error = take(u, entry, sizeof *entry);
-    if (error < 0 || entry->kind == ENTRY_END)
-        return error < 0 ? error : u->start == u->end ? 0 : -EPROTO;
+    if (error < 0)
+        return error;
     uint64_t tail_bytes = (uint64_t)entry->path_bytes + entry->target_bytes + entry->xattr_bytes;
     if (tail_bytes > TAIL_BYTES)
         return -EPROTO;
@@ -84,7 +84,11 @@ static int take_entry(struct unpack *u)
     u->xattrs = u->target + entry->target_bytes;
     if (error < 0)
         return error;
-    return is_text(u->path, entry->path_bytes) && is_text(u->target, entry->target_bytes) ? 1 : -EPROTO;
+    if (!is_text(u->path, entry->path_bytes) || !is_text(u->target, entry->target_bytes))
+        return -EPROTO;
+    if (entry->kind == ENTRY_END)
+        return u->start == u->end ? 0 : -EPROTO; /* Nothing is sent after it before the answer. */
+    return 1;
 }
 
 static void forget_parent(struct unpack *u)
@@ -261,16 +265,14 @@ static int unpack_entry(struct unpack *u)
     return error < 0 ? error : unpack_named(u, name);
 }
 
-/* The name of the entry goes to the message; it is what a report can be found by. */
+/* The entry's path goes to the message: without it nobody finds what is wrong. */
 static int unpack_all(struct unpack *u)
 {
-    for (uint64_t index = 0;; index++) {
+    for (;;) {
         int more = take_entry(u);
         int error = more > 0 ? unpack_entry(u) : more;
-        if (more > 0 && error < 0) {
-            say(u->ctx, "entry "), say_number(u->ctx, (int64_t)index), say(u->ctx, " \""), say(u->ctx, u->path);
-            say(u->ctx, "\"");
-        }
+        if (more > 0 && error < 0)
+            say(u->ctx, "entry \""), say(u->ctx, u->path), say(u->ctx, "\"");
         if (more <= 0 || error < 0)
             return error;
     }

@@ -24,34 +24,6 @@
 #define MOVE_MOUNT_T_EMPTY_PATH 0x40u
 #define FSCONFIG_STRING_MAX 256
 
-struct mount_attr_v0 {
-    uint64_t set, clear, propagation, userns;
-};
-
-int op_open_tree(struct context *ctx, const union arg *args)
-{
-    unsigned flags = (unsigned)args[2].i | OPEN_TREE_CLOEXEC;
-    return keep_fd(ctx, &args[3], result(syscall(SYS_open_tree, dir_fd(&args[0]), args[1].bytes, flags)));
-}
-
-int op_mount_setattr(struct context *ctx, const union arg *args)
-{
-    (void)ctx;
-    struct mount_attr_v0 attr = { (uint64_t)args[3].i, (uint64_t)args[4].i, (uint64_t)args[5].i,
-                                  args[6].fd < 0 ? 0 : (uint64_t)args[6].fd };
-    unsigned flags = (unsigned)args[2].i;
-    return result(syscall(SYS_mount_setattr, dir_fd(&args[0]), args[1].bytes, flags, &attr, sizeof attr));
-}
-
-int op_move_mount(struct context *ctx, const union arg *args)
-{
-    (void)ctx;
-    unsigned flags = (unsigned)args[3].i | MOVE_MOUNT_F_EMPTY_PATH;
-    if (args[2].length == 0)
-        flags |= MOVE_MOUNT_T_EMPTY_PATH;
-    return result(syscall(SYS_move_mount, args[0].fd, "", dir_fd(&args[1]), args[2].bytes, flags));
-}
-
 /* What the kernel wrote to the filesystem context's log, one line a read: `e text`, `w text` or `i text`. */
 static void say_fs_log(struct context *ctx, int fs)
 {
@@ -230,7 +202,7 @@ int op_mask(struct context *ctx, const union arg *args)
 int op_readonly_path(struct context *ctx, const union arg *args)
 {
     (void)ctx;
-    struct mount_attr_v0 attr = { .set = MOUNT_ATTR_RDONLY };
+    struct mount_attributes attr = { .set = MOUNT_ATTR_RDONLY };
     unsigned flags = AT_EMPTY_PATH | AT_RECURSIVE;
     int target SCOPED = open_target(&args[0], &args[1]);
     if (target < 0)
@@ -239,36 +211,6 @@ int op_readonly_path(struct context *ctx, const union arg *args)
     if (clone < 0 || syscall(SYS_mount_setattr, clone, "", flags, &attr, sizeof attr) < 0)
         return -errno;
     return attach(clone, target);
-}
-
-int op_umount(struct context *ctx, const union arg *args)
-{
-    (void)ctx;
-    return result(syscall(SYS_umount2, args[0].bytes, (int)args[1].i));
-}
-
-int op_pivot_root(struct context *ctx, const union arg *args)
-{
-    (void)ctx;
-    return result(syscall(SYS_pivot_root, args[0].bytes, args[1].bytes));
-}
-
-int op_chroot(struct context *ctx, const union arg *args)
-{
-    (void)ctx;
-    return result(chroot(args[0].bytes));
-}
-
-int op_fchdir(struct context *ctx, const union arg *args)
-{
-    (void)ctx;
-    return result(fchdir(args[0].fd));
-}
-
-int op_chdir(struct context *ctx, const union arg *args)
-{
-    (void)ctx;
-    return result(chdir(args[0].bytes));
 }
 
 /* A working directory outside the root shows as "(unreachable)/…": an fd of the host has leaked (CVE-2024-21626). */

@@ -150,18 +150,6 @@ int op_clone(struct context *ctx, const union arg *args)
     return keep_fd(ctx, &args[3], kernel_pidfd_open(pid));
 }
 
-int op_setns(struct context *ctx, const union arg *args)
-{
-    (void)ctx;
-    return result(syscall(SYS_setns, args[0].fd, (int)args[1].i));
-}
-
-int op_unshare(struct context *ctx, const union arg *args)
-{
-    (void)ctx;
-    return result(syscall(SYS_unshare, (int)args[0].i));
-}
-
 /* Opens a file of a process below the host's /proc. The pid is one of ours that is not reaped yet. */
 int open_process_file(const struct context *ctx, pid_t pid, const char *name, int flags)
 {
@@ -196,18 +184,6 @@ int op_userns(struct context *ctx, const union arg *args)
     kill(pid, SIGKILL);
     RETRY(waitpid(pid, NULL, 0));
     return keep_fd(ctx, &args[2], error);
-}
-
-int op_pidfd_open(struct context *ctx, const union arg *args)
-{
-    pid_t who = args[0].i == 0 ? getpid() : args[0].i == -1 ? ctx->child : (pid_t)args[0].i;
-    return who > 0 ? keep_fd(ctx, &args[1], kernel_pidfd_open(who)) : -ESRCH;
-}
-
-int op_pidfd_signal(struct context *ctx, const union arg *args)
-{
-    (void)ctx;
-    return result(syscall(SYS_pidfd_send_signal, args[0].fd, (int)args[1].i, NULL, 0));
 }
 
 int op_pipe(struct context *ctx, const union arg *args)
@@ -250,12 +226,6 @@ int op_dup2(struct context *ctx, const union arg *args)
         if (ctx->slots[slot] == target)
             error = move_away(&ctx->slots[slot], target);
     return error < 0 ? error : result(dup2(from, target));
-}
-
-int op_cloexec_from(struct context *ctx, const union arg *args)
-{
-    (void)ctx;
-    return result(syscall(SYS_close_range, (unsigned)args[0].i, ~0u, CLOSE_RANGE_CLOEXEC));
 }
 
 /* All signals deliverable and at their defaults. The raw call: the libc hides two of them. */
@@ -311,17 +281,37 @@ static void add_home(struct context *ctx, const union arg *env)
     env->list[env->count] = ctx->home[0] ? ctx->home : NULL;
 }
 
+/* All that precedes execve. Close-on-exec is too late for the fds: the path of the program is looked up before, and
+ * may lead through /proc/self/fd to what the host has open (CVE-2024-21626). Only sockets are left. */
+void child_prepare_exec(struct context *ctx)
+{
+    if (!ctx->is_child || ctx->is_prepared)
+        return;
+    ctx->is_prepared = true;
+    umask(ctx->umask);
+    for (uint32_t slot = 0; slot < ctx->slot_count; slot++) {
+        int fd = ctx->slots[slot];
+        if (fd >= 0 && fcntl(fd, F_GETFD) == FD_CLOEXEC)
+            close(fd);
+        ctx->slots[slot] = -1;
+    }
+    close(ctx->proc);
+    child_leave(ctx);
+}
+
 int op_execve(struct context *ctx, const union arg *args)
 {
     int outcome = -ENOENT;
     add_home(ctx, &args[2]);
-    child_before_exec(ctx);
-    umask(ctx->umask);
+    child_prepare_exec(ctx);
+    if (!ctx->is_child)
+        umask(ctx->umask);
     for (uint32_t i = 0; i < args[0].count; i++) {
         execve(args[0].list[i], args[1].list, args[2].list);
         if (!next_candidate(-errno, &outcome))
             return -errno;
     }
-    umask(0);
+    if (!ctx->is_child)
+        umask(0);
     return outcome;
 }

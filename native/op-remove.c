@@ -30,27 +30,32 @@ static int move_up(struct removal *removal, int dir, const char *name)
     for (;;) {
         char to[32];
         put_number(put_text(to, to + sizeof to, "\1"), to + sizeof to, removal->moved++);
-        if (renameat(dir, name, removal->top, to) == 0)
+        if (renameat(dir, name, removal->top, to) == 0 || errno == ENOENT)
             return 0;
         if (errno != ENOTEMPTY && errno != EEXIST && errno != ENOTDIR)
             return -errno;
     }
 }
 
+/* What is gone is gone, whoever removed it. */
+static int removed(int error)
+{
+    return error == -ENOENT ? 0 : error;
+}
+
 static int remove_at(struct removal *removal, int dir, const char *name, int depth)
 {
-    if (unlinkat(dir, name, 0) == 0)
-        return 0;
-    if (errno != EISDIR)
-        return -errno;
+    int error = result(unlinkat(dir, name, 0));
+    if (error != -EISDIR)
+        return removed(error);
     if (depth > REMOVE_DEPTH)
         return move_up(removal, dir, name);
     int fd SCOPED = openat(dir, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
     if (fd < 0)
-        return -errno;
+        return removed(-errno);
     struct removal own = { .top = fd };
-    int error = empty_directory(removal ? removal : &own, fd, depth + 1);
-    return error < 0 ? error : result(unlinkat(dir, name, AT_REMOVEDIR));
+    error = empty_directory(removal ? removal : &own, fd, depth + 1);
+    return error < 0 ? error : removed(result(unlinkat(dir, name, AT_REMOVEDIR)));
 }
 
 /* Until a whole pass finds nothing: what was moved up may lie before the place where the pass is. */

@@ -1,4 +1,4 @@
-/* Steps on what a process is and may do. Ids and capabilities are set by raw calls: they are the only thread's. */
+/* Steps on what a process is and may do, as far as they take more than one call. */
 #include "exec.h"
 
 #include <errno.h>
@@ -7,10 +7,8 @@
 #include <linux/filter.h>
 #include <linux/keyctl.h>
 #include <linux/seccomp.h>
-#include <string.h>
 #include <sys/ioctl.h>
 #include <sys/prctl.h>
-#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/sysmacros.h>
@@ -19,73 +17,11 @@
 #define CAPABILITY_BITS 64
 #define PTY_SLAVE_MAJOR_FIRST 136
 #define PTY_SLAVE_MAJOR_LAST 143
-#define IOPRIO_WHO_PROCESS 1
 #define KEY_POS_ALL 0x3f000000u
 #define KEY_USR_VIEW 0x00010000u
 #define KEY_USR_READ 0x00020000u
 #define KEY_USR_SEARCH 0x00080000u
 #define KEY_USR_LINK 0x00100000u
-
-/* 0 self, -1 the child, else that pid; a child that isn't there must not turn into the caller itself. */
-static int who_pid(const struct context *ctx, int64_t who, pid_t *pid)
-{
-    *pid = who == -1 ? ctx->child : (pid_t)who;
-    return *pid < 0 || (who == -1 && *pid == 0) ? -ESRCH : 0;
-}
-
-int op_sethostname(struct context *ctx, const union arg *args)
-{
-    (void)ctx;
-    return result(sethostname(args[0].bytes, args[0].length));
-}
-
-int op_setdomainname(struct context *ctx, const union arg *args)
-{
-    (void)ctx;
-    return result(setdomainname(args[0].bytes, args[0].length));
-}
-
-int op_prctl(struct context *ctx, const union arg *args)
-{
-    (void)ctx;
-    return result(syscall(SYS_prctl, (int)args[0].i, args[1].i, args[2].i, args[3].i, args[4].i));
-}
-
-int op_prlimit(struct context *ctx, const union arg *args)
-{
-    pid_t pid;
-    const uint64_t limits[] = { (uint64_t)args[2].i, (uint64_t)args[3].i };
-    int error = who_pid(ctx, args[0].i, &pid);
-    return error < 0 ? error : result(syscall(SYS_prlimit64, pid, (int)args[1].i, limits, NULL));
-}
-
-int op_sched_setattr(struct context *ctx, const union arg *args)
-{
-    pid_t pid;
-    uint32_t size;
-    int error = who_pid(ctx, args[0].i, &pid);
-    if (error < 0)
-        return error;
-    if (args[1].length < sizeof size)
-        return -EINVAL;
-    memcpy(&size, args[1].bytes, sizeof size);
-    /* The kernel reads as many bytes as the structure claims. */
-    return size > args[1].length ? -EINVAL : result(syscall(SYS_sched_setattr, pid, args[1].bytes, 0));
-}
-
-int op_sched_setaffinity(struct context *ctx, const union arg *args)
-{
-    pid_t pid;
-    int error = who_pid(ctx, args[0].i, &pid);
-    return error < 0 ? error : result(syscall(SYS_sched_setaffinity, pid, (size_t)args[1].length, args[1].bytes));
-}
-
-int op_ioprio_set(struct context *ctx, const union arg *args)
-{
-    pid_t pid;
-    int error = who_pid(ctx, args[0].i, &pid);
-    return error < 0 ? error : result(syscall(SYS_ioprio_set, IOPRIO_WHO_PROCESS, pid, (int)args[1].i));
-}
 
 int op_set_mempolicy(struct context *ctx, const union arg *args)
 {
@@ -95,12 +31,6 @@ int op_set_mempolicy(struct context *ctx, const union arg *args)
         return -EINVAL;
     /* The kernel takes one bit less than it is told. */
     return result(syscall(SYS_set_mempolicy, (int)args[0].i, bits ? args[1].bytes : NULL, bits ? bits + 1 : 0));
-}
-
-int op_personality(struct context *ctx, const union arg *args)
-{
-    (void)ctx;
-    return result(syscall(SYS_personality, (unsigned)args[0].i)) < 0 ? -errno : 0;
 }
 
 /* A session keyring of the container's own, which stays searchable after the process has changed its user. */
@@ -119,26 +49,6 @@ int op_umask(struct context *ctx, const union arg *args)
 {
     ctx->umask = (mode_t)args[0].i & 0777;
     return 0;
-}
-
-int op_setgroups(struct context *ctx, const union arg *args)
-{
-    (void)ctx;
-    return args[0].length % 4 ? -EINVAL : result(syscall(SYS_setgroups, (size_t)args[0].length / 4, args[0].bytes));
-}
-
-int op_setresgid(struct context *ctx, const union arg *args)
-{
-    (void)ctx;
-    gid_t gid = (gid_t)args[0].i;
-    return result(syscall(SYS_setresgid, gid, gid, gid));
-}
-
-int op_setresuid(struct context *ctx, const union arg *args)
-{
-    (void)ctx;
-    uid_t uid = (uid_t)args[0].i;
-    return result(syscall(SYS_setresuid, uid, uid, uid));
 }
 
 int op_capset(struct context *ctx, const union arg *args)
@@ -186,15 +96,12 @@ int op_seccomp(struct context *ctx, const union arg *args)
         return -EINVAL;
     struct sock_fprog program = { (unsigned short)count, (struct sock_filter *)(void *)args[0].bytes };
     unsigned flags = (unsigned)args[1].i;
+    /* When nothing but execve follows, execve is all that the filter must allow. */
+    uint32_t next = ctx->step + 1;
+    if (next < ctx->plan.step_count[ctx->stage] && ctx->plan.steps[ctx->stage][next].op == OP_execve)
+        child_prepare_exec(ctx);
     int listener = result(syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, flags, &program));
     return flags & SECCOMP_FILTER_FLAG_NEW_LISTENER ? keep_fd(ctx, &args[2], listener) : listener;
-}
-
-int op_setsid(struct context *ctx, const union arg *args)
-{
-    (void)ctx;
-    (void)args;
-    return result(setsid()) < 0 ? -errno : 0;
 }
 
 /* The container's /dev/pts may be a fake: what comes out must be the slave of a pseudoterminal. */
@@ -224,8 +131,3 @@ int op_openpty(struct context *ctx, const union arg *args)
     return keep_fd(ctx, &args[4], slave);
 }
 
-int op_set_ctty(struct context *ctx, const union arg *args)
-{
-    (void)ctx;
-    return result(ioctl(args[0].fd, TIOCSCTTY, 0));
-}

@@ -3,10 +3,8 @@
 #include "shim.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <linux/sockios.h>
 #include <poll.h>
-#include <stddef.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
@@ -36,8 +34,6 @@ static int pair_send(struct context *ctx, enum record_kind kind, int64_t tag, in
 {
     if (ctx->pair < 0)
         return -ENOTCONN;
-    if (ctx->is_child)
-        child_before_post(ctx);
     struct record record = { sizeof tag, (uint16_t)kind, (uint16_t)ctx->stage, ctx->step };
     struct iovec parts[] = { { &record, sizeof record }, { &tag, sizeof tag } };
     int sent = send_with_fd(ctx->pair, parts, 2, fd);
@@ -139,6 +135,7 @@ static bool was_heard(int connection)
 
 int op_wait_start(struct context *ctx, const union arg *args)
 {
+    child_leave(ctx);
     for (;;) {
         int connection = accept4(args[0].fd, NULL, NULL, SOCK_CLOEXEC);
         if (connection < 0 && (errno == EINTR || errno == ECONNABORTED))
@@ -176,19 +173,18 @@ int op_send_fd_to(struct context *ctx, const union arg *args)
     return sent < 0 ? sent : write_all(socket_fd, ctx->scratch + sent, data.iov_len - (size_t)sent);
 }
 
-/* DONE: nothing is undone from here on. Without wait_start it means that the program runs. */
+/* DONE: nothing is undone from here on. The child executes its program, or waits for start. */
 int launcher_done(struct context *ctx)
 {
     bool waits_for_start = false;
     for (unsigned stage = STAGE_CHILD; stage <= STAGE_EXEC; stage++)
         for (uint32_t i = 0; i < ctx->plan.step_count[stage]; i++)
             waits_for_start |= ctx->plan.steps[stage][i].op == OP_wait_start;
-    int error = ctx->child > 0 && !waits_for_start ? pair_wait_exec(ctx) : 0;
+    int error = ctx->child > 0 ? pair_wait_leave(ctx, waits_for_start) : 0;
     if (error >= 0)
         error = send_record(ctx, RECORD_DONE, NULL, 0);
     if (error < 0)
         return error;
-    ctx->is_done = true;
     if (ctx->pair >= 0)
         close(ctx->pair);
     ctx->pair = -1;

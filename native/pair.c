@@ -108,12 +108,12 @@ int pair_receive(struct context *ctx, enum record_kind kind, int64_t tag, int *f
     return -EPROTO;
 }
 
-/* Waits until the child has executed its program: LEAVE, then end of file. */
-int pair_wait_exec(struct context *ctx)
+/* Waits for LEAVE, and unless the child then waits for start, for the end of file that means execve. */
+int pair_wait_leave(struct context *ctx, bool waits_for_start)
 {
     bool leaving = false;
     struct record record;
-    for (;;) {
+    while (!leaving || !waits_for_start) {
         int fd = -1, error = receive_own(ctx, &record, &fd);
         if (error == -ENODATA)
             return leaving ? 0 : child_lost(ctx);
@@ -123,6 +123,7 @@ int pair_wait_exec(struct context *ctx)
             return -EPROTO;
         leaving = true;
     }
+    return 0;
 }
 
 /* True when the child has reported a failure: then that is why the launcher's own step failed. */
@@ -147,40 +148,21 @@ void child_run(struct context *ctx)
         error = run_stage(ctx, STAGE_EXEC);
     if (error < 0)
         send_errno_record(ctx, RECORD_FAIL, -error);
-    else if (ctx->pair >= 0)
-        send_record(ctx, RECORD_LEAVE, NULL, 0);
+    else
+        child_leave(ctx);
     _exit(error < 0);
 }
 
-/* In a plan with wait_start the launcher may leave as soon as it has the child's last message, so the child stops
- * dying with it right before that one. From then on only the sending of it tells whether the launcher was there. */
-void child_before_post(struct context *ctx)
-{
-    enum stage stage = ctx->stage;
-    uint32_t i = ctx->step + 1;
-    for (; stage <= STAGE_EXEC; stage++, i = 0) {
-        for (; i < ctx->plan.step_count[stage]; i++) {
-            enum op op = ctx->plan.steps[stage][i].op;
-            if (op == OP_post || op == OP_send_fd)
-                return;
-            if (op == OP_wait_start) {
-                prctl(PR_SET_PDEATHSIG, 0);
-                return;
-            }
-        }
-    }
-}
-
-/* The program must not die with the launcher: PR_SET_PDEATHSIG survives execve. LEAVE fails when the launcher is
- * dead already; what is left of the window is the execve itself. */
-int child_before_exec(struct context *ctx)
+/* From here on the child must not die with the launcher: PR_SET_PDEATHSIG would survive execve, and a launcher may
+ * end while its child waits for start. LEAVE fails when the launcher is dead already; what is left of the window is
+ * the moment until the execve or the accept. */
+void child_leave(struct context *ctx)
 {
     if (!ctx->is_child || ctx->pair < 0)
-        return 0;
+        return;
     prctl(PR_SET_PDEATHSIG, 0);
     if (send_record(ctx, RECORD_LEAVE, NULL, 0) < 0)
         _exit(1);
-    return 0;
 }
 
 void child_reap(struct context *ctx, int signal, int *status)

@@ -159,6 +159,9 @@ static const char *check_stages(const struct plan *plan)
                 return "wait_child and serve end stage parent";
             if (op == OP_wait_start && stage != STAGE_CHILD && stage != STAGE_EXEC)
                 return "wait_start is the child's";
+            /* It finds its process by pid in the host's /proc; in a PID namespace that is another one's. */
+            if (op == OP_userns && (stage == STAGE_CHILD || stage == STAGE_EXEC))
+                return "userns is the launcher's";
             if (op == OP_ask && (stage == STAGE_CHILD || stage == STAGE_EXEC))
                 return "ask is the launcher's";
         }

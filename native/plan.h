@@ -7,11 +7,11 @@
  *       |                         | stage parent  <---- POST, POST_FD -------> |   one SOCK_SEQPACKET pair,
  *       | <-- WARN, DATA, FAIL    | <------------------ WARN, DATA, FAIL ----- |   close-on-exec at both ends
  *       | <-- ASK -- reply byte ->|                                            |
- *       |                         | <------------------------------ LEAVE ---- |   all steps done but execve
- *       | <---------------- DONE  | <------------------------- end of file --- | execve
+ *       |                         | <------------------------------ LEAVE ---- |   at execve, or at wait_start
+ *       | <---------------- DONE  | <------------------------- end of file --- |   execve
  *
- * LEAVE makes the end of file mean something: without it the child died on its way. A plan with wait_start ends
- * the conversation earlier, with an await of the composer's, and the launcher does not wait for the end of file.
+ * LEAVE makes the end of file mean something: without it the child died on its way. With wait_start in the plan
+ * LEAVE is all that the launcher waits for; what fails behind it goes to the connection that started the child.
  */
 #ifndef BERTH_PLAN_H
 #define BERTH_PLAN_H

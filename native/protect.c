@@ -39,7 +39,7 @@ static bool is_protected(void)
 /* A private read-only mount of just this file; it lives as long as the process executes it. */
 static int clone_mount(void)
 {
-    struct { uint64_t set, clear, propagation, userns; } attr = { .set = MOUNT_ATTR_RDONLY };
+    struct mount_attributes attr = { .set = MOUNT_ATTR_RDONLY };
     int fd = (int)syscall(SYS_open_tree, AT_FDCWD, self, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
     if (fd >= 0 && syscall(SYS_mount_setattr, fd, "", AT_EMPTY_PATH, &attr, sizeof attr) == 0)
         return fd;

@@ -1,7 +1,7 @@
 import { BerthError } from '../lib/error.ts'
 
 /** Exit status of docker and podman when the engine itself, not the program in the container, failed. */
-const ENGINE_FAILURE = 125
+export const ENGINE_FAILURE = 125
 
 /** Prints an error for a person and returns the exit status. An error that is not ours is a bug and shows its stack. */
 export function fail(error: unknown): number {

@@ -1,4 +1,5 @@
 import { existsSync, writeFileSync } from 'node:fs'
+import type { ContainerOptions } from '../engine/container-options.ts'
 import { engineRoots } from '../engine/data-root.ts'
 import {
   attachContainer,
@@ -9,11 +10,13 @@ import {
   startEngineContainer,
 } from '../engine/run-container.ts'
 import { forwardSignals } from '../host/signals.ts'
-import { relayInput } from '../host/terminal.ts'
+import { outputWriter, relayInput } from '../host/terminal.ts'
 import { BerthError } from '../lib/error.ts'
+import { ProgramError } from '../runtime/launch-program.ts'
 import { CONTAINER_OPTIONS } from './container-grammar.ts'
 import { readContainerOptions } from './container-options.ts'
-import { type Grammar, helpText, parseOptions } from './options.ts'
+import { ENGINE_FAILURE, fail } from './failure.ts'
+import { type Grammar, helpText, type ParsedOptions, parseOptions } from './options.ts'
 
 export const RUN_GRAMMAR: Grammar = {
   name: 'run',
@@ -22,6 +25,8 @@ export const RUN_GRAMMAR: Grammar = {
   options: CONTAINER_OPTIONS,
   stopAtOperand: true,
 }
+
+const KILLED_BY_SIGPIPE = 128 + 13
 
 /** `berth run`: exit status 125 when Berth failed, 126 when the program can't be executed, 127 when it is not there, else the program's. */
 export async function runCommand(args: readonly string[]): Promise<number> {
@@ -37,16 +42,36 @@ export async function runCommand(args: readonly string[]): Promise<number> {
   if (cidfile !== undefined && existsSync(cidfile))
     throw new BerthError('conflict', `Cannot write container id file "${cidfile}": it exists, remove it or use another`)
   const engine: Engine = { roots: engineRoots(), warn: message => console.error(`berth: warning: ${message}`) }
+  try {
+    return await runAndRemove(options, engine, parsed)
+  } catch (error) {
+    if (!(error instanceof ProgramError)) throw error
+    fail(error)
+    return error.exitCode
+  }
+}
+
+async function runAndRemove(options: ContainerOptions, engine: Engine, parsed: ParsedOptions): Promise<number> {
+  const cidfile = parsed.value('cidfile')
   const container = await makeContainer(options, engine)
   if (cidfile !== undefined) writeFileSync(cidfile, container.id)
   const proxySignals = parsed.value('sig-proxy') !== 'false'
-  const code = await converse(container, engine, {
-    terminal: options.terminal,
-    interactive: options.interactive,
-    proxySignals,
-  })
-  await putAway(container, code, engine)
-  return code
+  try {
+    const code = await converse(container, engine, {
+      terminal: options.terminal,
+      interactive: options.interactive,
+      proxySignals,
+    })
+    await putAway(container, code, engine)
+    return code
+  } catch (error) {
+    const readerGone = (error as NodeJS.ErrnoException).code === 'EPIPE'
+    const code = error instanceof ProgramError ? error.exitCode : readerGone ? KILLED_BY_SIGPIPE : ENGINE_FAILURE
+    // Nobody reads the output any more: the container ends, as a program in a pipeline does.
+    await putAway(container, code, engine)
+    if (readerGone) return code
+    throw error
+  }
 }
 
 interface Conversation {
@@ -62,18 +87,12 @@ async function converse(
   { terminal, interactive, proxySignals }: Conversation,
 ): Promise<number> {
   using shim = await attachContainer(container, {
-    onStdout: bytes => write(process.stdout, bytes),
-    onStderr: bytes => write(process.stderr, bytes),
+    onStdout: outputWriter('stdout'),
+    onStderr: outputWriter('stderr'),
   })
   // A signal that comes before the program runs goes to it as soon as it does, as all later ones.
   using _ = proxySignals ? forwardSignals(signal => void shim.signal(signal).catch(() => undefined)) : null
   await startEngineContainer(container, engine)
   const { code } = interactive ? await relayInput(shim, terminal) : await shim.exited
   return code
-}
-
-/** Writes all, and resolves when the stream takes more, so that a slow reader slows the container and not our memory. */
-function write(stream: NodeJS.WriteStream, bytes: Uint8Array): Promise<void> | undefined {
-  if (stream.write(bytes)) return undefined
-  return new Promise(resolve => stream.once('drain', () => resolve()))
 }

@@ -15,7 +15,9 @@ export function composeMounts(input: SpecInput): readonly Mount[] {
   const init: Mount[] = options.init
     ? [{ destination: INIT_PATH, type: 'bind', source: input.initPath, options: ['bind', 'ro', 'nosuid', 'nodev'] }]
     : []
-  const own = [...options.tmpfs.map(tmpfsMount), ...options.binds.map(bind => bindMount(bind, input.range !== null))]
+  // Showing files of anybody under the owner's id takes privileges on the host.
+  const idmapped = input.ids !== null && !input.rootless
+  const own = [...options.tmpfs.map(tmpfsMount), ...options.binds.map(bind => bindMount(bind, idmapped))]
   // A mount below another must come after it, whatever the order in which they were given.
   return [...defaults, ...init, ...own.sort((a, b) => depth(a) - depth(b))]
 }

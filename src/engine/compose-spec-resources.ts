@@ -6,18 +6,22 @@ const CPU_PERIOD_MICROSECONDS = 100_000n
 const UNLIMITED = -1n
 
 /** `-m`, `--cpus` and their like as the runtime's resources. */
-export function composeResources({ options, devices }: SpecInput): Resources {
+export function composeResources({ options, devices, rootless, cgroupsPath }: SpecInput): Resources {
   const { resources, privileged } = options
   const { memoryBytes, memorySwapBytes, memoryReservationBytes } = resources
   const pids = resources.pidsLimit ?? BigInt(CONTAINER_DEFAULTS.pidsLimit)
   return {
-    devices: privileged
-      ? [{ allow: true, access: 'rwm' }]
-      : [
-          { allow: false, access: 'rwm' },
-          ...devices.map(({ type, major, minor, access }) => ({ allow: true, type, major, minor, access })),
-        ],
-    pids: { limit: pids === 0n ? UNLIMITED : pids },
+    ...(!rootless && {
+      devices: privileged
+        ? [{ allow: true, access: 'rwm' }]
+        : [
+            { allow: false, access: 'rwm' },
+            ...devices.map(({ type, major, minor, access }) => ({ allow: true, type, major, minor, access })),
+          ],
+    }),
+    ...((cgroupsPath !== null || resources.pidsLimit !== undefined) && {
+      pids: { limit: pids === 0n ? UNLIMITED : pids },
+    }),
     memory: {
       ...(memoryBytes !== undefined && { limit: memoryBytes }),
       ...(memorySwapBytes !== undefined && { swap: memorySwapBytes }),

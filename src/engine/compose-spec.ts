@@ -12,7 +12,7 @@ import type { Process, RuntimeSpec } from '../oci/runtime-spec.ts'
 import { OCI_RUNTIME_SPEC_VERSION } from '../oci/runtime-spec.ts'
 import type { Linux } from '../oci/runtime-spec-linux.ts'
 import { CONTAINER_DEFAULTS, MASKED_PATHS, READONLY_PATHS } from '../security/defaults.ts'
-import type { IdRange } from '../security/id-ranges.ts'
+import type { ContainerIds } from '../security/id-ranges.ts'
 import { composeMounts } from './compose-spec-mounts.ts'
 import { composeResources } from './compose-spec-resources.ts'
 import type { ContainerOptions } from './container-options.ts'
@@ -25,7 +25,11 @@ export interface SpecInput {
   readonly image: ImageConfig
   readonly user: ResolvedUser
   /** Null: the host's user namespace. */
-  readonly range: IdRange | null
+  readonly ids: ContainerIds | null
+  /** Without privileges on the host: no idmapped mounts, no filter of devices. */
+  readonly rootless: boolean
+  /** `linux.cgroupsPath`; null: there is no right to make a cgroup, so no limit that was not asked for is set. */
+  readonly cgroupsPath: string | null
   /** The container's own directory, with the generated files in it. */
   readonly directory: string
   /** The seccomp section for these capabilities; null: unconfined. */
@@ -153,21 +157,20 @@ function readCapability(text: string): Capability | 'ALL' {
 }
 
 function composeLinux(input: SpecInput): Linux {
-  const { options, range } = input
-  const ids = range === null ? undefined : [{ containerID: 0, hostID: range.start, size: range.size }]
+  const { options, ids } = input
   const types = [
     'mount',
     'pid',
     'ipc',
     'uts',
     'cgroup',
-    ...(ids ? ['user'] : []),
+    ...(ids === null ? [] : ['user']),
     ...(options.network === 'none' ? ['network'] : []),
   ]
   const confined = options.maskPaths && !options.privileged
   return {
     namespaces: types.map(type => ({ type })) as Linux['namespaces'] & {},
-    ...(ids && { uidMappings: ids, gidMappings: ids }),
+    ...ids,
     devices: input.devices.map(({ type, path, major, minor }) => ({
       type,
       path,
@@ -178,7 +181,7 @@ function composeLinux(input: SpecInput): Linux {
       gid: 0,
     })),
     resources: composeResources(input),
-    cgroupsPath: `${options.cgroupParent ?? '/berth'}/${input.id}`,
+    ...(input.cgroupsPath !== null && { cgroupsPath: input.cgroupsPath }),
     sysctl: options.sysctl,
     ...(input.seccomp !== null && { seccomp: input.seccomp as NonNullable<Linux['seccomp']> }),
     maskedPaths: confined ? [...MASKED_PATHS, ...input.cpuPaths] : [],

@@ -7,6 +7,7 @@ import { allocateRange } from '../security/id-ranges.ts'
 import { GENERATED_FILES } from './compose-spec-mounts.ts'
 import type { ContainerOptions } from './container-options.ts'
 import { describeContainer } from './prepare-container.ts'
+import { isRootless } from './rootless.ts'
 import { containerDirectory, createOptions, type Engine } from './run-container.ts'
 
 /** The id that a plan of a container that is not made carries. */
@@ -15,7 +16,7 @@ const EXPLAINED_ID = '0'.repeat(64)
 /** The plan of a container that is not made: the same composition as for a real one, with an id of zeros and the first id range. */
 export async function explainContainer(options: ContainerOptions, image: RunnableImage, engine: Engine): Promise<Plan> {
   const directory = containerDirectory(engine.roots, EXPLAINED_ID)
-  const range = options.userns === 'auto' ? allocateRange(new Set()) : null
+  const range = options.userns === 'auto' && !isRootless() ? allocateRange(new Set()) : null
   const description = await describeContainer(EXPLAINED_ID, options, image, range, directory)
   const bundle = {
     path: directory,

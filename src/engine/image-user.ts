@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs'
 import { runSteps } from '../host/helper.ts'
 import type { RunnableImage } from '../image/image.ts'
 import { ENOENT } from '../lib/errno.ts'
-import { OPEN_TREE_CLOEXEC, OPEN_TREE_CLONE } from '../linux/mount-flags.ts'
+import { O_DIRECTORY, O_PATH } from '../linux/open-flags.ts'
 import { SlotTable } from '../plan/slots.ts'
 import { step } from '../plan/step.ts'
 import { type ResolvedUser, resolveUser } from './user.ts'
@@ -40,11 +40,7 @@ async function readInImage(image: RunnableImage, path: string): Promise<string> 
   if (root === undefined) return ''
   const { data } = await runSteps([
     ...image.lowers.map((lower, index) =>
-      step(
-        'open_tree',
-        { dir: null, path: lower, flags: OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC, out: lowers[index] ?? null },
-        'take a layer as a detached mount',
-      ),
+      step('open', { path: lower, flags: O_PATH | O_DIRECTORY, mode: 0, out: lowers[index] ?? null }, 'find a layer'),
     ),
     ...(lowers.length === 1
       ? []

@@ -1,16 +1,24 @@
 import { chownSync, existsSync, mkdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { hostname as hostHostname, release } from 'node:os'
-import { join } from 'node:path'
+import { basename, dirname, join } from 'node:path'
+import { Helper } from '../host/helper.ts'
 import { initPath } from '../host/init-path.ts'
 import { terminalSize } from '../host/terminal.ts'
 import type { RunnableImage } from '../image/image.ts'
 import { BerthError } from '../lib/error.ts'
 import { formatJson } from '../lib/json-shape.ts'
-import { capabilityNames } from '../linux/capabilities.ts'
+import { capabilityMask, capabilityNames } from '../linux/capabilities.ts'
+import { parseMountInfo } from '../linux/mountinfo.ts'
+import { CLONE_NEWUSER } from '../linux/namespaces.ts'
+import { O_DIRECTORY, O_RDONLY } from '../linux/open-flags.ts'
 import type { SeccompConfig } from '../linux/seccomp/config.ts'
 import type { RuntimeSpec } from '../oci/runtime-spec.ts'
+import { parseRuntimeSpec } from '../oci/runtime-spec-parser.ts'
+import { SlotTable } from '../plan/slots.ts'
+import { step } from '../plan/step.ts'
 import type { RootSource } from '../runtime/container-input.ts'
 import { heldCapabilities } from '../runtime/host-facts.ts'
+import { writeIdMaps } from '../runtime/id-maps.ts'
 import { thermalThrottlePath } from '../security/defaults.ts'
 import type { IdRange } from '../security/id-ranges.ts'
 import { hardenProfile } from '../security/seccomp-hardening.ts'
@@ -20,12 +28,17 @@ import { GENERATED_FILES } from './compose-spec-mounts.ts'
 import type { ContainerOptions } from './container-options.ts'
 import { findDevices } from './host-devices.ts'
 import { resolveImageUser } from './image-user.ts'
+import { hasMounts, makePatchwork, type Patchwork, type PatchworkInput, readPatchwork } from './patchwork.ts'
+import { chooseCgroup, containerIds, isRootless } from './rootless.ts'
 
 /** A container that is described completely, and not made yet. */
 export interface ContainerDescription {
   readonly id: string
   readonly spec: RuntimeSpec
   readonly root: RootSource
+  /** How to make the root directory, when the root is a patchwork. */
+  readonly patchwork: { readonly content: Patchwork; readonly input: PatchworkInput } | null
+  readonly systemdCgroup: boolean
 }
 
 const NATIVE_ARCH = process.arch === 'arm64' ? 'aarch64' : 'x86_64'
@@ -39,12 +52,15 @@ export async function describeContainer(
   directory: string,
 ): Promise<ContainerDescription> {
   const user = await resolveImageUser(options.user ?? image.config.user, options.groupAdd, image)
+  const { systemdCgroup, cgroupsPath } = await chooseCgroup(id, options)
   const spec = composeSpec({
     id,
     options,
     image: image.config,
     user,
-    range,
+    ids: containerIds(options, range),
+    rootless: isRootless(),
+    cgroupsPath,
     directory,
     seccomp: seccompFor(options),
     cpuPaths: cpuPaths(),
@@ -54,14 +70,27 @@ export async function describeContainer(
     hardNofile: hardNofile(),
     consoleSize: terminalSize(),
   })
-  const root: RootSource = {
-    kind: 'overlay',
-    lowers: image.lowers,
-    upper: join(directory, 'upper'),
-    work: join(directory, 'work'),
-    veil: image.veil === undefined ? null : { owner: range?.start ?? 0, entries: image.veil },
+  return { id, spec, systemdCgroup, ...describeRoot(image, range, directory) }
+}
+
+function describeRoot(
+  image: RunnableImage,
+  range: IdRange | null,
+  directory: string,
+): Pick<ContainerDescription, 'root' | 'patchwork'> {
+  const upper = join(directory, 'upper')
+  const work = join(directory, 'work')
+  const [lower = '/'] = image.lowers
+  if (isRootless() && image.lowers.length === 1) {
+    const mountPoints = parseMountInfo(readFileSync('/proc/self/mountinfo', 'utf8')).map(each => each.mountPoint)
+    if (hasMounts(lower, mountPoints)) {
+      const input = { lower, upper, work, veil: image.veil ?? [], mountPoints }
+      const content = readPatchwork(input)
+      return { root: { kind: 'patchwork', path: upper, patches: content.patches }, patchwork: { content, input } }
+    }
   }
-  return { id, spec, root }
+  const veil = image.veil === undefined ? null : { owner: range?.start ?? 0, entries: image.veil }
+  return { root: { kind: 'overlay', lowers: image.lowers, upper, work, veil }, patchwork: null }
 }
 
 function seccompFor(options: ContainerOptions): SeccompConfig | null {
@@ -80,7 +109,9 @@ function cpuPaths(): string[] {
 
 const NOFILE_LINE = /^Max open files\s+\S+\s+(\S+)/m
 
+/** The limit that can't be raised; null when there is none, or the right to raise it. */
 function hardNofile(): bigint | null {
+  if ((heldCapabilities() & capabilityMask(['CAP_SYS_RESOURCE'])) !== 0n) return null
   const hard = NOFILE_LINE.exec(readFileSync('/proc/self/limits', 'utf8'))?.[1]
   return hard === undefined || hard === 'unlimited' ? null : BigInt(hard)
 }
@@ -101,7 +132,8 @@ export function makeContainerDirectory(
     join(directory, 'log'),
   ])
     mkdirSync(path, { recursive: true, mode: path === directory || path.endsWith('log') ? 0o711 : 0o755 })
-  chownSync(join(directory, 'upper'), owner, owner)
+  if (range !== null) chownSync(join(directory, 'upper'), owner, owner)
+  if (description.patchwork !== null) makePatchwork(description.patchwork.content, description.patchwork.input)
   const hostname = description.spec.hostname ?? hostHostname()
   const content: Record<(typeof GENERATED_FILES)[number], string> = {
     hostname: `${hostname}\n`,
@@ -110,7 +142,7 @@ export function makeContainerDirectory(
   }
   for (const name of GENERATED_FILES) {
     writeFileSync(join(directory, name), content[name], { mode: 0o644 })
-    chownSync(join(directory, name), owner, owner)
+    if (range !== null) chownSync(join(directory, name), owner, owner)
   }
   writeFileSync(join(directory, 'config.json'), formatJson(description.spec, '  '), { mode: 0o600 })
 }
@@ -137,6 +169,21 @@ function readHostFile(path: string): string {
 }
 
 /** Removes a container's directory. Its files are the container's work, its paths are not followed. Idempotent. */
-export function removeContainerDirectory(directory: string): void {
-  rmSync(directory, { recursive: true, force: true })
+export async function removeContainerDirectory(directory: string): Promise<void> {
+  const config = join(directory, 'config.json')
+  if (isRootless() && existsSync(config)) await removeMapped(directory, config)
+  else rmSync(directory, { recursive: true, force: true })
+}
+
+/** Files of a container's other users are out of reach for the user who ran it, except in a user namespace with the same ids. */
+async function removeMapped(directory: string, config: string): Promise<void> {
+  const { value: spec } = parseRuntimeSpec(readFileSync(config, 'utf8'))
+  const parent = new SlotTable().allocate('directory of the containers')
+  await using helper = new Helper()
+  await helper.run([step('unshare', { flags: CLONE_NEWUSER }, "enter a user namespace with the container's ids")])
+  await writeIdMaps(helper.pid, spec)
+  await helper.run([
+    step('open', { path: dirname(directory), flags: O_RDONLY | O_DIRECTORY, mode: 0, out: parent }, 'find it'),
+    step('remove_tree', { dir: parent, name: basename(directory) }, "remove the container's directory"),
+  ])
 }

@@ -16,6 +16,7 @@ import {
   makeContainerDirectory,
   removeContainerDirectory,
 } from './prepare-container.ts'
+import { isRootless } from './rootless.ts'
 import { StateDatabase } from './state-database.ts'
 
 /** What the engine works with. */
@@ -51,7 +52,7 @@ export async function makeContainer(options: ContainerOptions, engine: Engine): 
   using database = new StateDatabase(roots.data)
   await using undo = new AsyncDisposableStack()
   const row = { id, name, image: image.name, created: new Date().toISOString(), autoRemove: options.autoRemove }
-  const range = database.add(row, options.userns === 'auto')
+  const range = database.add(row, options.userns === 'auto' && !isRootless())
   undo.defer(() => database.remove(id))
   undo.defer(() => removeContainerDirectory(directory))
   const description = await describeContainer(id, options, image, range, directory)
@@ -71,6 +72,7 @@ export function createOptions(
   const { log } = CONTAINER_DEFAULTS
   return {
     ...runtimeOptions(engine),
+    systemdCgroup: description.systemdCgroup,
     bundle: directory,
     rootSource: description.root,
     consoleSocket: null,
@@ -119,6 +121,6 @@ export async function putAway(container: EngineContainer, exitCode: number, engi
     database.ended(container.id, exitCode)
     return
   }
-  removeContainerDirectory(container.directory)
+  await removeContainerDirectory(container.directory)
   database.remove(container.id)
 }

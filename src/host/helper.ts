@@ -1,7 +1,6 @@
 import { BerthError } from '../lib/error.ts'
 import { encodePlan } from '../plan/encode.ts'
 import { hostPlan, type Plan, type Step } from '../plan/step.ts'
-import { StepError } from '../plan/step-error.ts'
 import { initPath } from './init-path.ts'
 import { RecordReader } from './launcher.ts'
 
@@ -25,6 +24,11 @@ export class Helper implements AsyncDisposable {
     this.#reader = new RecordReader(this.#process.stdout)
   }
 
+  /** Its process, as seen here. */
+  get pid(): number {
+    return this.#process.pid
+  }
+
   /**
    * Runs host steps in order; the steps before a failing one have taken effect.
    * @throws {StepError} a step failed
@@ -44,7 +48,7 @@ export class Helper implements AsyncDisposable {
       const record = await this.#reader.next()
       if (record === null) throw new BerthError('unavailable', 'Cannot run steps: the helper process ended')
       if (record.kind === 'done') return { data }
-      if (record.kind === 'fail') throw new StepError(plan, record)
+      if (record.kind === 'fail') throw (await import('../plan/describe-failure.ts')).stepError(plan, record)
       if (record.kind === 'data') data.push(record.bytes)
     }
   }

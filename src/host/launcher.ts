@@ -2,7 +2,7 @@ import { closeSync, openSync } from 'node:fs'
 import { BerthError, messageOf } from '../lib/error.ts'
 import { encodePlan } from '../plan/encode.ts'
 import type { Plan } from '../plan/step.ts'
-import { StepError, type StepFailure } from '../plan/step-error.ts'
+import type { StepFailure } from '../plan/step-error.ts'
 import { initPath } from './init-path.ts'
 import { type Record, RecordParser } from './record.ts'
 
@@ -37,7 +37,6 @@ export interface Launched {
  */
 export class Launcher implements AsyncDisposable {
   readonly #process: Bun.Subprocess<'pipe', 'pipe', 'inherit'>
-  readonly #reader: RecordReader
   #hasPlan = false
 
   constructor({ stdio, preservedFds = 0 }: Pick<LaunchOptions, 'stdio' | 'preservedFds'>) {
@@ -53,7 +52,10 @@ export class Launcher implements AsyncDisposable {
       ],
       env: {},
     })
-    this.#reader = new RecordReader(this.#process.stdout)
+  }
+
+  get pid(): number {
+    return this.#process.pid
   }
 
   /** Runs the launcher's one plan. See {@link launch}. */
@@ -61,13 +63,15 @@ export class Launcher implements AsyncDisposable {
     const { stdin } = this.#process
     const frame = encodePlan(plan)
     this.#hasPlan = true
-    stdin.write(frame)
-    await stdin.flush()
+    const told = tell(stdin, frame)
+    // What berth-init does with the plan takes longer than all of ours that is left, so that comes first.
+    const reader = new RecordReader(this.#process.stdout)
+    await told
     let pid = 0
     let refusal: unknown = null
     const warnings: StepFailure[] = []
     for (;;) {
-      const record = await this.#reader.next()
+      const record = await reader.next()
       switch (record?.kind) {
         case undefined:
           throw new BerthError(
@@ -87,14 +91,14 @@ export class Launcher implements AsyncDisposable {
           warnings.push(record)
           break
         case 'ask':
-          await answer(stdin, record.tag, pid, refusal === null ? options : refusing(refusal), plan, this.#reader)
+          await answer(stdin, record.tag, pid, refusal === null ? options : refusing(refusal), plan, reader)
           break
         case 'fail':
           await this.#process.exited
-          throw new StepError(plan, record)
+          throw (await import('../plan/describe-failure.ts')).stepError(plan, record)
         case 'done':
           if (refusal !== null) throw refusal
-          return { pid, launcherPid: this.#process.pid, warnings, exited: exitOf(this.#reader, stdin) }
+          return { pid, launcherPid: this.#process.pid, warnings, exited: exitOf(reader, stdin) }
       }
     }
   }
@@ -134,6 +138,16 @@ interface ByteSink {
   end(): unknown
 }
 
+/** EPIPE: the launcher is dead, which the end of its records says better. */
+async function tell(stdin: ByteSink, bytes: Uint8Array): Promise<void> {
+  try {
+    stdin.write(bytes)
+    await stdin.flush()
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'EPIPE') throw error
+  }
+}
+
 const ECANCELED = 125
 
 async function answer(
@@ -147,11 +161,9 @@ async function answer(
   try {
     if (options.onAsk === undefined) throw new BerthError('internal', `Cannot answer question ${tag} of the plan`)
     await options.onAsk(tag, pid)
-    stdin.write(Uint8Array.of(0))
-    await stdin.flush()
+    await tell(stdin, Uint8Array.of(0))
   } catch (error) {
-    stdin.write(Uint8Array.of(ECANCELED))
-    await stdin.flush()
+    await tell(stdin, Uint8Array.of(ECANCELED))
     // The launcher undoes what it did before its FAIL record arrives, so that the caller finds nothing left.
     while ((await reader.next()) !== null);
     throw error instanceof BerthError ? error : new BerthError('internal', messageOf(error), { cause: [error, plan] })

@@ -41,8 +41,15 @@ export async function relayInput(shim: ShimConnection, terminal: boolean): Promi
   }
 }
 
-/** Writes to our standard output; a returned promise is pending while whoever reads it does not keep up. */
-export function writeOutput(bytes: Uint8Array): Promise<void> | void {
-  if (process.stdout.write(bytes)) return
-  return new Promise(resolve => process.stdout.once('drain', () => resolve()))
+/**
+ * A writer to our standard output or error: resolves when the bytes are out, so that a slow reader slows the container and not
+ * our memory. Not `process.stdout`, whose `drain` Bun 1.4.5 loses when a socket is paused meanwhile.
+ * @throws EPIPE, when the reader is gone
+ */
+export function outputWriter(stream: 'stdout' | 'stderr'): (bytes: Uint8Array) => Promise<void> {
+  const sink = Bun[stream].writer()
+  return async bytes => {
+    sink.write(bytes)
+    await sink.flush()
+  }
 }

@@ -24,14 +24,14 @@ export interface MountOptions {
   readonly tmpcopyup: boolean
   /** MS_* flags of the filesystem rather than of the mount, for mount(2). */
   readonly superblockFlags: number
-  /** The same for fsconfig(2): names for FSCONFIG_SET_FLAG. MS_SILENT and MS_I_VERSION have none, see NEEDS_OLD_API. */
+  /** The same for fsconfig(2): names for FSCONFIG_SET_FLAG. MS_SILENT and MS_I_VERSION have none; see NEEDS_OLD_API. */
   readonly superblockOptions: readonly string[]
   /** Everything else belongs to the filesystem: `size=64m`, `mode=755`. */
   readonly data: readonly string[]
 }
 
-/** Superblock flags that only mount(2) can set. */
-export const NEEDS_OLD_API: number = flags.MS_SILENT | flags.MS_I_VERSION
+/** Superblock flags that only mount(2) can set. MS_SILENT is none: fsopen(2) keeps messages from the kernel's log anyway. */
+export const NEEDS_OLD_API: number = flags.MS_I_VERSION
 
 type Action = (state: State) => void
 

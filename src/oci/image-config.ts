@@ -6,7 +6,7 @@ import { flag, list, map, matching, object, oneOf, parseJson, required, type Sha
 import { type Digest, digest } from './digest.ts'
 import type { Platform } from './platform.ts'
 
-/** What a container of the image runs with unless told otherwise. A stranger wrote it: it is a wish, never a permission. */
+/** What a container of the image runs with unless told otherwise. A stranger wrote it: it is a proposal, and nothing in it can lower isolation. */
 export interface ImageConfig {
   /** `NAME=value`, in order. */
   readonly env: readonly string[]
@@ -18,8 +18,8 @@ export interface ImageConfig {
   readonly user: string
   /** Paths in the container that are to be volumes. */
   readonly volumes: readonly string[]
-  /** Such as `SIGTERM` or `15`; null when not said. */
-  readonly stopSignal: string | null
+  /** Such as `SIGTERM` or `15`, as written; empty: SIGTERM. */
+  readonly stopSignal: string
   readonly labels: Readonly<Record<string, string>>
   /** Such as `80/tcp`. */
   readonly exposedPorts: readonly string[]
@@ -117,7 +117,7 @@ export function parseImageConfig(json: string, name: string): ImageDocument {
       workingDir: config.WorkingDir ?? '',
       user: config.User ?? '',
       volumes: Object.keys(config.Volumes ?? {}),
-      stopSignal: config.StopSignal || null,
+      stopSignal: config.StopSignal ?? '',
       labels: config.Labels ?? {},
       exposedPorts: Object.keys(config.ExposedPorts ?? {}),
     },

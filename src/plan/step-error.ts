@@ -1,7 +1,5 @@
-import { errnoDescription, errnoName } from '../lib/errno.ts'
 import { BerthError, type ErrorCategory } from '../lib/error.ts'
-import { hintFor } from './hints.ts'
-import { printStep } from './print.ts'
+import type { OpName } from './ops.ts'
 import type { Plan, Stage } from './step.ts'
 
 /** Where and why a plan ended. */
@@ -13,7 +11,23 @@ export interface StepFailure {
   readonly message: string
 }
 
-/** A plan step failed inside berth-init; the steps before it took effect and their undo has run. */
+/** What is left of a plan for who was not there when it was made: the steps after `wait_start`, as they print. */
+export interface PlanTail {
+  /** The index of the first of them in the exec stage. */
+  readonly first: number
+  readonly steps: readonly StepDescription[]
+  /** What the plan becomes in the end. */
+  readonly program: string
+}
+
+/** A step, for whoever has not the plan. */
+export interface StepDescription {
+  readonly op: OpName
+  readonly why: string
+  readonly text: string
+}
+
+/** A plan step failed inside berth-init; the steps before it took effect and their undo has run. Made by `stepError`. */
 export class StepError extends BerthError {
   override readonly name = 'StepError'
   readonly stage: Stage | null
@@ -23,40 +37,17 @@ export class StepError extends BerthError {
   /** Kernel spelling: `EPERM`. */
   readonly errno: string
 
-  constructor(plan: Plan, failure: StepFailure) {
-    const step = failure.stage === null ? undefined : plan[failure.stage][failure.step]
-    const errno = errnoName(failure.errno)
-    super(categoryOf(errno), describe(plan, failure))
-    this.stage = failure.stage
-    this.step = failure.step
-    this.op = step?.op ?? null
-    this.errno = errno
+  constructor(category: ErrorCategory, message: string, where: Pick<StepError, 'stage' | 'step' | 'op' | 'errno'>) {
+    super(category, message)
+    this.stage = where.stage
+    this.step = where.step
+    this.op = where.op
+    this.errno = where.errno
   }
 }
 
-function describe(plan: Plan, failure: StepFailure): string {
-  const errno = errnoName(failure.errno)
-  const said = failure.message === '' ? '' : `: ${failure.message.trim()}`
-  const reason = `${errno} (${errnoDescription(failure.errno)})${said}`
-  const step = failure.stage === null ? undefined : plan[failure.stage][failure.step]
-  if (step === undefined) return `Cannot run the plan: berth-init refused it: ${reason}`
-  const hint = hintFor(step.op, errno)
-  const where = `step ${failure.step} of stage ${failure.stage}`
-  return `Cannot ${step.why}: ${where}: ${printStep(step)} = -1 ${reason}${hint === undefined ? '' : `; ${hint}`}`
-}
-
-function categoryOf(errno: string): ErrorCategory {
-  switch (errno) {
-    case 'ENOENT':
-      return 'notFound'
-    case 'EPERM':
-    case 'EACCES':
-      return 'forbidden'
-    case 'ENOSPC':
-    case 'ENOMEM':
-    case 'EAGAIN':
-      return 'unavailable'
-    default:
-      return 'internal'
-  }
+/** The program that a plan ends in; empty when it ends in none. */
+export function programOf(plan: Plan): string {
+  const last = plan.exec.at(-1)
+  return last?.op === 'execve' ? (last.args.argv[0] ?? '') : ''
 }

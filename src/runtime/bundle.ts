@@ -1,4 +1,4 @@
-import { lstatSync, readFileSync, realpathSync } from 'node:fs'
+import { lstatSync, readFileSync, realpathSync, statSync } from 'node:fs'
 import { isAbsolute, join } from 'node:path'
 import { BerthError, messageOf } from '../lib/error.ts'
 import type { RuntimeSpec } from '../oci/runtime-spec.ts'
@@ -42,8 +42,10 @@ function resolveBundle(path: string): string {
 }
 
 function readConfig(file: string): string {
-  const stat = lstatSync(file, { throwIfNoEntry: false })
+  const stat = statSync(file, { throwIfNoEntry: false })
   if (stat === undefined) throw new BerthError('notFound', `Cannot read "${file}": it does not exist`)
+  // A directory can't be read, and a pipe would make us wait for ever.
+  if (!stat.isFile()) throw new BerthError('invalidArgument', `Cannot read "${file}": it is not a regular file`)
   if (stat.size > CONFIG_LIMIT_BYTES)
     throw new BerthError(
       'invalidArgument',

@@ -1,5 +1,6 @@
 import { basename, join } from 'node:path'
 import type { CgroupHierarchy } from '../host/cgroup/layout.ts'
+import { ownDirectory } from '../host/cgroup/location.ts'
 import { MOUNT_ATTR_RDONLY, OPEN_TREE_CLOEXEC, OPEN_TREE_CLONE } from '../linux/mount-flags.ts'
 import type { MountOptions } from '../linux/mount-options.ts'
 import { AT_EMPTY_PATH } from '../linux/open-flags.ts'
@@ -96,9 +97,14 @@ function bindOwn(
   attrs: number,
   slot: Slot,
 ): void {
-  const own = input.cgroupLocation.directories.find(each => each.hierarchy.mountPoint === hierarchy.mountPoint)
-  const stage = input.facts.privileged ? builder.host : builder.child
-  const path = own?.dir ?? hierarchy.mountPoint
+  // A user without the right to make a cgroup does without: the container stays in the user's own, and sees it read-only.
+  const isMade = input.cgroup.viaSystemd || input.cgroup.host.length > 0
+  const own = isMade
+    ? input.cgroupLocation.directories.find(each => each.hierarchy.mountPoint === hierarchy.mountPoint)
+    : undefined
+  // What systemd makes is there only once the child is.
+  const stage = input.facts.privileged && !input.cgroup.viaSystemd ? builder.host : builder.child
+  const path = own?.dir ?? ownDirectory(hierarchy)
   stage.push(
     step(
       'open_tree',

@@ -5,13 +5,14 @@ import { type Plan, type Step, step } from '../plan/step.ts'
 import { type Console, composeConsole, handOverMaster, mountConsole } from './compose-console.ts'
 import type { SeccompFilter } from './compose-credentials.ts'
 import { composeDevices } from './compose-devices.ts'
+import { handover } from './compose-handover.ts'
 import { composeCreateHooks, hookSteps } from './compose-hooks.ts'
 import { composeHostname, composePaths, composeSysctl, openHostProc } from './compose-isolation.ts'
 import { composeMounts } from './compose-mounts.ts'
 import { ASK_RECORD, composeNamespaces } from './compose-namespaces.ts'
 import { composeNetwork } from './compose-network.ts'
 import { composeProcess } from './compose-process.ts'
-import { attachRoot, enterRoot, handover, prepareRoot } from './compose-rootfs.ts'
+import { attachPatches, attachRoot, enterRoot, prepareRoot } from './compose-rootfs.ts'
 import { composeEnding, SHIM_SOCKET, shimPipes } from './compose-shim.ts'
 import type { ContainerInput } from './container-input.ts'
 import type { PlanBuilder } from './plan-builder.ts'
@@ -24,10 +25,11 @@ const STATE_FILES = [
   'config.json',
   'state.json',
   'state.json.tmp',
-  'creator',
   'creator.tmp',
   START_SOCKET,
   SHIM_SOCKET,
+  // Last: as long as it is there, whoever wants the id sees that this is not over.
+  'creator',
 ] as const
 
 /**
@@ -47,7 +49,7 @@ export function composeContainer(builder: PlanBuilder, input: ContainerInput, se
   const hand = handover(builder)
   const root = prepareRoot(builder, input, hand)
   attachRoot(builder, input, root)
-  const late = composeMounts(builder, input, root, hand)
+  const late = [...attachPatches(builder, input, root), ...composeMounts(builder, input, root, hand)]
   composeDevices(builder, input, root)
   const console = terminal(builder, input, root)
   builder.child.push(
@@ -116,7 +118,16 @@ function listen(builder: PlanBuilder, stateDirectory: string): Slot {
 
 function terminal(builder: PlanBuilder, input: ContainerInput, root: Slot): Console | null {
   const { process } = input.spec
-  if (process?.terminal !== true) return null
+  const { consoleSocket } = input.stdio
+  if (process?.terminal !== true) {
+    if (consoleSocket === null) return null
+    throw new BerthError('invalidArgument', 'Cannot use --console-socket: process.terminal is not true')
+  }
+  if (consoleSocket === null && input.ending.kind !== 'serve')
+    throw new BerthError(
+      'invalidArgument',
+      'Cannot give the container a terminal: nobody takes its master, expected --console-socket',
+    )
   const console = composeConsole(builder, process, root, null)
   mountConsole(builder, root, console)
   handOverMaster(builder, console, input.stdio.consoleSocket)

@@ -33,14 +33,12 @@ interface Sets {
 /**
  * User, groups, capabilities, no_new_privs and seccomp, in the only order that works: capabilities are kept over the change of
  * ids (PR_SET_KEEPCAPS), seccomp without no_new_privs needs CAP_SYS_ADMIN and so comes before the last capabilities go,
- * with no_new_privs it comes after, directly before execve. `available`: what the process has before it gives up anything.
- * Source: capabilities(7), seccomp(2).
+ * with no_new_privs it comes after, directly before execve. Source: capabilities(7), seccomp(2).
  */
 export function composeCredentials(
   builder: PlanBuilder,
   process: Process,
   seccomp: SeccompFilter | null,
-  available: bigint,
   moments: Moments,
 ): void {
   const { exec } = builder
@@ -81,7 +79,7 @@ export function composeCredentials(
     return
   }
   // A change of user has cleared the effective set, and seccomp needs CAP_SYS_ADMIN in it.
-  if (seccomp !== null && uid !== 0) exec.push(...regain(sets, available))
+  if (seccomp !== null && uid !== 0) exec.push(...regain(sets))
   filtered(builder, seccomp, moments)
   exec.push(...lastCapabilities(sets))
 }
@@ -126,7 +124,7 @@ function capabilitySets(process: Process): Sets {
 }
 
 /** No more than needed: the launcher itself may lack a capability, and none that is not permitted can be asked for. */
-function regain(sets: Sets, available: bigint): Step[] {
+function regain(sets: Sets): Step[] {
   const kept = sets.permitted | capabilityMask(['CAP_SYS_ADMIN'])
   return [
     step(

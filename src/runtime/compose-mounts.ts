@@ -12,7 +12,7 @@ import {
   OPEN_TREE_CLOEXEC,
   OPEN_TREE_CLONE,
 } from '../linux/mount-flags.ts'
-import { type MountOptions, NEEDS_OLD_API, parseMountOptions } from '../linux/mount-options.ts'
+import { type MountOptions, mountFlagsOf, NEEDS_OLD_API, parseMountOptions } from '../linux/mount-options.ts'
 import {
   AT_EMPTY_PATH,
   AT_RECURSIVE,
@@ -28,7 +28,7 @@ import type { Mount } from '../oci/runtime-spec.ts'
 import type { Slot } from '../plan/slots.ts'
 import { type Step, step } from '../plan/step.ts'
 import { composeCgroupMount } from './compose-cgroup-mount.ts'
-import type { Handover } from './compose-rootfs.ts'
+import type { Handover } from './compose-handover.ts'
 import { type ContainerInput, inUserNamespace } from './container-input.ts'
 import { absoluteSource } from './mount-source.ts'
 import type { PlanBuilder } from './plan-builder.ts'
@@ -125,7 +125,7 @@ function bind(builder: PlanBuilder, input: ContainerInput, plan: MountPlan, root
 }
 
 /** The attribute changes of a bind mount: its own flags, then those for its whole tree, then ids and propagation. */
-function attributes({ options }: MountPlan, slot: Slot, recursive: number, userns: Slot | null): Step[] {
+function attributes({ mount, options }: MountPlan, slot: Slot, recursive: number, userns: Slot | null): Step[] {
   const steps: Step[] = []
   const { attrSet, attrClear, recursiveAttrSet, recursiveAttrClear } = options
   const change = (
@@ -165,7 +165,7 @@ function attributes({ options }: MountPlan, slot: Slot, recursive: number, usern
       0,
       0,
       userns,
-      'show owners on both sides as each side expects',
+      `show the owners in ${mount.source} on both sides as each side expects`,
     )
   return steps
 }
@@ -197,27 +197,14 @@ function filesystem(builder: PlanBuilder, plan: MountPlan, root: Slot): Step[] {
   const type = mount.type ?? 'none'
   const slot = builder.slots.allocate(plan.name)
   const target = mountPoint(builder, mount.destination, type, root)
-  const data = [...options.superblockOptions, ...options.data]
   const late = (options.attrSet & MOUNT_ATTR_RDONLY) !== 0 && (type === 'tmpfs' || mount.destination === '/dev')
-  const attrs = late ? options.attrSet & ~MOUNT_ATTR_RDONLY : options.attrSet
-  if ((options.superblockFlags & NEEDS_OLD_API) !== 0)
-    throw new BerthError(
-      'notImplemented',
-      `Cannot mount ${type} at "${mount.destination}": the options silent and iversion exist only in the old mount API`,
-    )
-  if (data.some(option => option.length > FSCONFIG_LIMIT))
-    throw new BerthError(
-      'invalidArgument',
-      `Cannot mount ${type} at "${mount.destination}": an option is longer than ${FSCONFIG_LIMIT} bytes`,
-    )
-  builder.child.push(
-    step(
-      'mount_fs',
-      { fstype: type, source: mount.source ?? type, options: data, attrs: attrs | options.recursiveAttrSet, out: slot },
-      `make the ${type} for ${mount.destination}`,
-    ),
-  )
-  if (options.tmpcopyup) copyUp(builder, root, mount.destination, slot)
+  const attrs = (late ? options.attrSet & ~MOUNT_ATTR_RDONLY : options.attrSet) | options.recursiveAttrSet
+  const content = options.tmpcopyup ? openContent(builder, root, mount.destination) : null
+  const old = (options.superblockFlags & NEEDS_OLD_API) !== 0
+  if (old) mountByCall(builder, plan, root, target, { out: slot, attrs })
+  else mountByContext(builder, plan, { out: slot, attrs })
+  if (content !== null)
+    builder.child.push(step('copy_tree', { from: content, to: slot }, 'copy it into the new filesystem'))
   for (const propagation of options.propagation)
     builder.child.push(
       step(
@@ -234,7 +221,7 @@ function filesystem(builder: PlanBuilder, plan: MountPlan, root: Slot): Step[] {
         'set how mounts propagate',
       ),
     )
-  builder.child.push(attach(slot, target, mount.destination))
+  if (!old) builder.child.push(attach(slot, target, mount.destination))
   if (!late) return []
   return [
     step(
@@ -243,6 +230,54 @@ function filesystem(builder: PlanBuilder, plan: MountPlan, root: Slot): Step[] {
       `make ${mount.destination} read-only, now that everything is in it`,
     ),
   ]
+}
+
+/** Makes a filesystem that is attached later: fsopen(2), fsconfig(2), fsmount(2). */
+function mountByContext(
+  builder: PlanBuilder,
+  { mount, options }: MountPlan,
+  { out, attrs }: { out: Slot; attrs: number },
+): void {
+  const fstype = mount.type ?? 'none'
+  const data = [...options.superblockOptions, ...options.data]
+  if (data.some(option => option.length > FSCONFIG_LIMIT))
+    throw new BerthError(
+      'invalidArgument',
+      `Cannot mount ${fstype} at "${mount.destination}": an option is longer than ${FSCONFIG_LIMIT} bytes`,
+    )
+  builder.child.push(
+    step(
+      'mount_fs',
+      { fstype, source: mount.source ?? fstype, options: data, attrs, out },
+      `make the ${fstype} for ${mount.destination}`,
+    ),
+  )
+}
+
+/** The same by mount(2), for the one option that fsconfig(2) has no name for (iversion). It is attached at once. */
+function mountByCall(
+  builder: PlanBuilder,
+  { mount, options }: MountPlan,
+  root: Slot,
+  target: Slot,
+  { out, attrs }: { out: Slot; attrs: number },
+): void {
+  const fstype = mount.type ?? 'none'
+  const flags = options.superblockFlags
+  const data = options.data.join(',')
+  builder.child.push(
+    step(
+      'mount',
+      { source: mount.source ?? fstype, target, fstype, flags, data },
+      `mount the ${fstype} at ${mount.destination}`,
+    ),
+    step('mkdirs', { root, path: mount.destination, mode: 0o755, out }, 'find the mount that was made'),
+    step(
+      'mount_setattr',
+      { fd: out, path: '', flags: AT_EMPTY_PATH, set: attrs, clear: 0, propagation: 0, userns: null },
+      'set the attributes of the mount',
+    ),
+  )
 }
 
 /** procfs and sysfs go to real directories only: a link there is an image redirecting them (CVE-2019-19921). */
@@ -281,8 +316,8 @@ function mountPoint(builder: PlanBuilder, destination: string, type: string, roo
   return target
 }
 
-function copyUp(builder: PlanBuilder, root: Slot, destination: string, to: Slot): void {
-  const from = builder.slots.allocate(`content of ${destination}`)
+function openContent(builder: PlanBuilder, root: Slot, destination: string): Slot {
+  const content = builder.slots.allocate(`content of ${destination}`)
   builder.child.push(
     step(
       'openat2',
@@ -292,18 +327,30 @@ function copyUp(builder: PlanBuilder, root: Slot, destination: string, to: Slot)
         flags: O_RDONLY | O_DIRECTORY,
         mode: 0,
         resolve: RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS,
-        out: from,
+        out: content,
       },
       'find what the image has there (tmpcopyup)',
     ),
-    step('copy_tree', { from, to }, 'copy it into the new filesystem'),
   )
+  return content
 }
 
 function remount(builder: PlanBuilder, { mount, options }: MountPlan, root: Slot): void {
   const target = builder.slots.allocate(`target of ${mount.destination}`)
   builder.child.push(
     step('mkdirs', { root, path: mount.destination, mode: 0o755, out: target }, 'find the mount to change'),
+  )
+  const ofFilesystem = options.data.length > 0 || options.superblockOptions.length > 0
+  if (ofFilesystem && !options.bind)
+    builder.child.push(
+      step(
+        'mount',
+        { source: '', target, fstype: '', flags: MS_REMOUNT | mountFlagsOf(options), data: options.data.join(',') },
+        'change the options of the filesystem (remount)',
+      ),
+    )
+  // After mount(2), which sets the attributes of the mount to exactly its flags.
+  builder.child.push(
     step(
       'mount_setattr',
       {
@@ -318,14 +365,6 @@ function remount(builder: PlanBuilder, { mount, options }: MountPlan, root: Slot
       'change the attributes of the mount (remount)',
     ),
   )
-  if (options.data.length > 0)
-    builder.child.push(
-      step(
-        'mount',
-        { source: '', target, fstype: '', flags: MS_REMOUNT, data: options.data.join(',') },
-        'change the options of the filesystem (remount)',
-      ),
-    )
 }
 
 /** Mounts a detached mount at a target that was resolved once, by fd only. */

@@ -1,5 +1,4 @@
 import { BerthError } from '../lib/error.ts'
-import { CAPABILITIES, capabilityMask } from '../linux/capabilities.ts'
 import { PROC_SUPER_MAGIC } from '../linux/fs-magic.ts'
 import { ioPriorityValue } from '../linux/io-priority.ts'
 import { memoryPolicyArguments } from '../linux/memory-policy.ts'
@@ -12,7 +11,7 @@ import { type Slot, STDERR, STDIN, STDOUT } from '../plan/slots.ts'
 import { type Step, step } from '../plan/step.ts'
 import type { Console } from './compose-console.ts'
 import { composeCredentials, type SeccompFilter } from './compose-credentials.ts'
-import { type HostFacts, inUserNamespace, type StdioInput } from './container-input.ts'
+import type { HostFacts, StdioInput } from './container-input.ts'
 import { executableCandidates } from './executable.ts'
 import type { PlanBuilder } from './plan-builder.ts'
 
@@ -21,7 +20,6 @@ const EACCES = 13
 const ENOENT = 2
 const ENOSYS = 38
 const DEFAULT_UMASK = 0o022
-const ALL_CAPABILITIES = capabilityMask(CAPABILITIES)
 
 /** Everything the last stage of a process depends on, for a container's first process and for exec alike. */
 export interface ProcessInput {
@@ -101,8 +99,7 @@ export function composeProcess(builder: PlanBuilder, input: ProcessInput): void 
   )
   exec.push(step('home', { root: null, path: '/etc/passwd', uid: process.user?.uid ?? 0 }, 'look up HOME for the user'))
   const workdir = enterWorkdir(builder, process.cwd)
-  const available = inUserNamespace(spec) ? ALL_CAPABILITIES : input.facts.capabilities
-  composeCredentials(builder, process, input.seccomp, available, {
+  composeCredentials(builder, process, input.seccomp, {
     asUser: () => {
       exec.push(...workdir)
       exec.push(step('check_cwd', {}, 'make sure that the working directory is inside the container (CVE-2024-21626)'))
@@ -180,7 +177,7 @@ function composeLabels(builder: PlanBuilder, { process, facts, hostProc }: Proce
         'unavailable',
         `Cannot apply AppArmor profile "${profile}": AppArmor is not enabled on this host`,
       )
-    const why = 'confine the program by its AppArmor profile (process.apparmorProfile)'
+    const why = `confine the program by AppArmor profile "${profile}", which must be loaded (process.apparmorProfile)`
     builder.exec.push(
       { ...write('self/attr/apparmor/exec', `exec ${profile}`, why), tolerate: [ENOENT], skipOnSuccess: 1 },
       write('self/attr/exec', `exec ${profile}`, why),

@@ -1,6 +1,5 @@
 import {
   MNT_DETACH,
-  MOUNT_ATTR_IDMAP,
   MOUNT_ATTR_RDONLY,
   MOVE_MOUNT_F_EMPTY_PATH,
   MS_PRIVATE,
@@ -10,22 +9,14 @@ import {
   OPEN_TREE_CLOEXEC,
   OPEN_TREE_CLONE,
 } from '../linux/mount-flags.ts'
-import {
-  AT_EMPTY_PATH,
-  AT_RECURSIVE,
-  AT_SYMLINK_NOFOLLOW,
-  O_DIRECTORY,
-  O_PATH,
-  O_RDONLY,
-  S_IFCHR,
-  S_IFDIR,
-} from '../linux/open-flags.ts'
+import { AT_EMPTY_PATH, AT_RECURSIVE, AT_SYMLINK_NOFOLLOW, S_IFDIR } from '../linux/open-flags.ts'
 import type { Slot } from '../plan/slots.ts'
 import { type Step, step } from '../plan/step.ts'
-import { type ContainerInput, inUserNamespace, makesNew, type RootSource, type VeilEntry } from './container-input.ts'
+import type { Handover } from './compose-handover.ts'
+import { attach } from './compose-mounts.ts'
+import { mountOwnOverlay, prepareOverlay } from './compose-overlay.ts'
+import { type ContainerInput, makesNew } from './container-input.ts'
 import type { PlanBuilder } from './plan-builder.ts'
-
-const EEXIST = 17
 
 const PROPAGATION = {
   private: MS_PRIVATE,
@@ -38,42 +29,12 @@ const PROPAGATION = {
   runbindable: MS_UNBINDABLE,
 } as const
 
-/** Fds on their way from the launcher to the child, which takes them in the same order. */
-export interface Handover {
-  /** A slot of the container's user namespace in the launcher, for idmapped mounts; opened on first use. */
-  userNamespace(): Slot
-  /** Sends what the launcher has in `slot` to the child's slot of the same number. */
-  send(slot: Slot, what: string): void
-}
-
-/** Makes the handover of one plan. */
-export function handover(builder: PlanBuilder): Handover {
-  let userns: Slot | null = null
-  return {
-    userNamespace() {
-      if (userns !== null) return userns
-      userns = builder.slots.allocate('user namespace')
-      builder.parent.push(
-        step(
-          'open_child',
-          { name: 'ns/user', flags: O_RDONLY, out: userns },
-          "find the container's user namespace, for idmapped mounts",
-        ),
-      )
-      return userns
-    },
-    send(slot, what) {
-      builder.parent.push(step('send_fd', { fd: slot }, `hand ${what} to the child`))
-      builder.child.push(step('recv_fd', { out: slot }, `receive ${what}`))
-    },
-  }
-}
-
 /** Prepares the root filesystem as a detached mount, in the launcher. The slot is the root directory from then on. */
 export function prepareRoot(builder: PlanBuilder, input: ContainerInput, hand: Handover): Slot {
   const root = builder.slots.allocate('root')
-  if (input.root.kind === 'overlay') prepareOverlay(builder, input, input.root, root, hand)
-  else prepareDirectory(builder, input, input.root.path, root)
+  if (input.root.kind !== 'overlay') prepareDirectory(builder, input, input.root.path, root)
+  else if (input.facts.privileged) prepareOverlay(builder, input, input.root, root, hand)
+  else mountOwnOverlay(builder, input, input.root, root)
   return root
 }
 
@@ -107,103 +68,6 @@ function prepareDirectory(builder: PlanBuilder, input: ContainerInput, path: str
   )
 }
 
-function prepareOverlay(
-  builder: PlanBuilder,
-  input: ContainerInput,
-  source: RootSource & { kind: 'overlay' },
-  root: Slot,
-  hand: Handover,
-): void {
-  const idmapped = inUserNamespace(input.spec)
-  const userns = idmapped ? hand.userNamespace() : null
-  const stage = idmapped ? builder.parent : builder.host
-  const lowers = source.lowers.map((path, index) => {
-    const slot = builder.slots.allocate(`layer${index}`)
-    stage.push(
-      step(
-        'open_tree',
-        { dir: null, path, flags: OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC, out: slot },
-        'take a layer as a detached mount',
-      ),
-    )
-    stage.push(
-      step(
-        'mount_setattr',
-        {
-          fd: slot,
-          path: '',
-          flags: AT_EMPTY_PATH,
-          set: MOUNT_ATTR_RDONLY | (idmapped ? MOUNT_ATTR_IDMAP : 0),
-          clear: 0,
-          propagation: MS_PRIVATE,
-          userns,
-        },
-        idmapped
-          ? "show the layer's owners as the container's ids, without changing a file"
-          : 'keep the layer read-only',
-      ),
-    )
-    return slot
-  })
-  const upper = builder.slots.allocate('upper')
-  const work = builder.slots.allocate('work')
-  const directory = O_PATH | O_DIRECTORY
-  stage.push(
-    step('open', { path: source.upper, flags: directory, mode: 0, out: upper }, "find the container's own changes"),
-    step('open', { path: source.work, flags: directory, mode: 0, out: work }, "find overlayfs's scratch directory"),
-    ...(source.veil?.entries ?? []).flatMap(entry => veilSteps(entry, upper, source.veil?.owner ?? 0)),
-    step(
-      'mount_overlay',
-      { joined: atLeast(input, 6, 5) ? 0 : 1, lowers, upper, work, options: [], attrs: 0, out: root },
-      'put the container on top of its layers',
-    ),
-  )
-  if (idmapped) hand.send(root, 'the root filesystem')
-}
-
-/** A restarted container has its veil already. Source: overlayfs.rst › whiteouts and opaque directories. */
-function veilSteps({ kind, path, mode }: VeilEntry, upper: Slot, owner: number): Step[] {
-  const name = path.slice(1)
-  const tolerate = [EEXIST]
-  if (kind === 'hidden')
-    return [
-      step(
-        'mknod',
-        { root: upper, path, type: S_IFCHR, mode: 0, major: 0, minor: 0, uid: 0, gid: 0 },
-        { why: `hide ${path}`, tolerate },
-      ),
-    ]
-  const skipOnFailure = kind === 'empty' ? 3 : 2
-  return [
-    step(
-      'mkdir',
-      { dir: upper, path: name, mode: 0o700 },
-      {
-        why: kind === 'empty' ? `show an empty ${path}` : `make the way to what is hidden in ${path}`,
-        tolerate,
-        skipOnFailure,
-      },
-    ),
-    step('chown', { fd: upper, path: name, uid: owner, gid: owner }, "give it to the container's root"),
-    step('chmod', { fd: upper, path: name, mode }, 'with its usual mode'),
-    ...(kind === 'empty'
-      ? [
-          step(
-            'setxattr',
-            { dir: upper, path: name, name: 'trusted.overlay.opaque', value: 'y' },
-            'let nothing of the layers shine through',
-          ),
-        ]
-      : []),
-  ]
-}
-
-/** Whether the kernel is at least this version. */
-export function atLeast(input: ContainerInput, major: number, minor: number): boolean {
-  const [have, haveMinor] = input.facts.kernel
-  return have > major || (have === major && haveMinor >= minor)
-}
-
 /** Puts the root filesystem over "/" of the child's mount namespace: mounts in it need an attached parent before Linux 6.15. */
 export function attachRoot(builder: PlanBuilder, input: ContainerInput, root: Slot): void {
   if (!makesNew(input.spec, 'mount')) return
@@ -219,6 +83,28 @@ export function attachRoot(builder: PlanBuilder, input: ContainerInput, root: Sl
       'attach the root filesystem',
     ),
   )
+}
+
+/** Puts the overlays of a patchwork into the attached root. Returns what must come after all mounts. */
+export function attachPatches(builder: PlanBuilder, input: ContainerInput, root: Slot): readonly Step[] {
+  if (input.root.kind !== 'patchwork') return []
+  return input.root.patches.flatMap(patch => {
+    const slot = builder.slots.allocate(`overlay of ${patch.target}`)
+    const target = builder.slots.allocate(`target of ${patch.target}`)
+    mountOwnOverlay(builder, input, patch, slot)
+    builder.child.push(
+      step('mkdirs', { root, path: patch.target, mode: 0o755, out: target }, 'find or make the mount point'),
+      attach(slot, target, patch.target),
+    )
+    if (input.spec.root?.readonly !== true) return []
+    return [
+      step(
+        'mount_setattr',
+        { fd: slot, path: '', flags: AT_EMPTY_PATH, set: MOUNT_ATTR_RDONLY, clear: 0, propagation: 0, userns: null },
+        `make ${patch.target} read-only, now that everything is in it`,
+      ),
+    ]
+  })
 }
 
 /** Makes the prepared root the only root: the last moment at which the host's files can be reached. */

@@ -8,16 +8,34 @@ import type { NetDeviceMove } from './net-devices.ts'
 /** Where a container's root filesystem comes from. */
 export type RootSource =
   | { readonly kind: 'directory'; readonly path: string }
+  /** A copy-on-write view: lower directories idmapped into the container's user namespace. */
+  | ({ readonly kind: 'overlay' } & OverlayLayers)
   | {
-      /** A copy-on-write view: lower directories idmapped into the container's user namespace, topmost first. */
-      readonly kind: 'overlay'
-      readonly lowers: readonly string[]
-      /** Owned by the mapped root, not idmapped: an idmapped upper turns the overlay read-only. */
-      readonly upper: string
-      readonly work: string
-      /** What is put into the upper directory before the container sees it. */
-      readonly veil?: Veil | null
+      /**
+       * The same view for a user without privileges: the kernel lets no user namespace overlay a tree that has mounts in it, lest it
+       * shows what they cover. So the root is a plain directory, and those below it that are free of mounts have an overlay each.
+       */
+      readonly kind: 'patchwork'
+      readonly path: string
+      readonly patches: readonly Patch[]
     }
+
+/** The directories of an overlay. */
+export interface OverlayLayers {
+  /** Absolute paths, topmost first. */
+  readonly lowers: readonly string[]
+  /** Owned by the mapped root, not idmapped: an idmapped upper turns the overlay read-only. */
+  readonly upper: string
+  readonly work: string
+  /** What is put into the upper directory before the container sees it. */
+  readonly veil?: Veil | null
+}
+
+/** An overlay at one place of a root filesystem. */
+export interface Patch extends OverlayLayers {
+  /** Absolute, inside the container. */
+  readonly target: string
+}
 
 /** Hides parts of the layers from a container, by whiteouts and empty directories in its own upper directory. */
 export interface Veil {
@@ -44,11 +62,9 @@ export interface HostFacts {
   readonly seLinux: boolean
   /** Whether the launcher is root in the initial user namespace, or has what it needs as if. */
   readonly privileged: boolean
-  /** The launcher's permitted capabilities: all that a container in its user namespace can have. */
-  readonly capabilities: bigint
   /** Hard rlimits of the launcher by name; raising above them is the privileged launcher's task. */
   readonly hardLimits: Readonly<Record<string, bigint>>
-  /** The environment for hooks that name none. */
+  /** The environment for hooks that name none; empty where there are no hooks. */
   readonly environment: readonly string[]
   /** /proc/kcore exists, so /dev/core points there. */
   readonly kcore: boolean

@@ -7,7 +7,9 @@ import { processIdentity } from '../host/process-identity.ts'
 import { userName } from '../host/user-name.ts'
 import { BerthError, messageOf } from '../lib/error.ts'
 import { parseContainerId } from '../oci/container-id.ts'
+import { planTail } from '../plan/plan-tail.ts'
 import type { Plan } from '../plan/step.ts'
+import type { PlanTail } from '../plan/step-error.ts'
 import { type Bundle, readBundle } from './bundle.ts'
 import { composeCgroup } from './compose-cgroup.ts'
 import { composeContainer } from './compose-container.ts'
@@ -61,6 +63,7 @@ export interface PreparedContainer {
   readonly plan: Plan
   readonly location: CgroupLocation
   readonly netDevices: readonly NetDeviceMove[]
+  readonly afterStart: PlanTail
 }
 
 /**
@@ -87,7 +90,7 @@ export async function createContainer(id: string, options: CreateOptions, known?
   })
   await using launcher = new Launcher(options)
   const prepared = await prepareContainer(id, bundle, directory.path, options)
-  traces = { cgroup: prepared.location, netDevices: prepared.netDevices }
+  traces = { cgroup: prepared.location, netDevices: prepared.netDevices, launcher: processIdentity(launcher.pid) }
   directory.note(traces)
   const created = await runPlan(id, bundle, directory, prepared, options, launcher)
   undo.move()
@@ -139,7 +142,8 @@ export async function prepareContainer(
     },
     await filterOf(id, bundle),
   )
-  return { plan: options.onPlan?.(plan) ?? plan, location, netDevices }
+  const seen = options.onPlan?.(plan) ?? plan
+  return { plan: seen, location, netDevices, afterStart: await planTail(seen) }
 }
 
 async function runPlan(
@@ -183,6 +187,7 @@ function recordOf(id: string, bundle: Bundle, pid: number, prepared: PreparedCon
     ownerName: userName(process.getuid?.() ?? 0),
     cgroup: prepared.location,
     netDevices: prepared.netDevices,
+    afterStart: prepared.afterStart,
   }
 }
 

@@ -5,7 +5,7 @@ import { type FoundContainer, findContainer, statusOf } from './container-state.
 import { SIGKILL, signalContainer } from './kill.ts'
 import { removeLeftover } from './leftover.ts'
 import { returnNetDevices } from './return-net-devices.ts'
-import { runHooks } from './run-hooks.ts'
+import { runPoststopHooks } from './run-hooks.ts'
 import type { RuntimeOptions } from './runtime-options.ts'
 import { StateDirectory } from './state-directory.ts'
 
@@ -52,7 +52,7 @@ export async function destroyContainer(found: FoundContainer, options: RuntimeOp
   if (cgroup.freezerState() !== 'thawed') await cgroup.thaw()
   for (const warning of await returnNetDevices(directory.path, record.netDevices)) options.warn(warning)
   await cgroup.remove()
-  await runHooks('poststop', { ...found, status: 'stopped' }, options.warn)
+  await runPoststopHooks(found, options.warn)
   directory.remove()
 }
 

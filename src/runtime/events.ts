@@ -5,6 +5,7 @@ import { cgroupOf } from './container-cgroup.ts'
 import { expectStatus, type FoundContainer, findContainer } from './container-state.ts'
 import type { RuntimeOptions } from './runtime-options.ts'
 
+/** What to watch a container with. */
 export interface EventsOptions extends RuntimeOptions {
   /** Between two stats. */
   readonly intervalMs: number

@@ -5,6 +5,8 @@ import { BerthError, messageOf } from '../lib/error.ts'
 import { NAMESPACES } from '../linux/namespaces.ts'
 import type { Process } from '../oci/runtime-spec.ts'
 import { validateExecProcess } from '../oci/runtime-validate.ts'
+import { planTail } from '../plan/plan-tail.ts'
+import type { PlanTail } from '../plan/step-error.ts'
 import { composeCgroupJoin } from './compose-cgroup.ts'
 import { composeExec } from './compose-exec.ts'
 import type { ExecEnding } from './compose-relay.ts'
@@ -29,11 +31,16 @@ export interface ExecOptions extends RuntimeOptions {
   readonly stdio: readonly [LaunchStdio, LaunchStdio, LaunchStdio]
 }
 
+/** A further process, and what it has still to do when it waits for a knock. */
+export interface ExecProcess extends Launched {
+  readonly afterStart: PlanTail
+}
+
 /**
  * Runs a further process in a container's namespaces and cgroup.
  * @throws {BerthError} notFound; conflict: the container is stopped, or paused without `ignorePaused`; StepError
  */
-export async function execInContainer(id: string, process_: Process, options: ExecOptions): Promise<Launched> {
+export async function execInContainer(id: string, process_: Process, options: ExecOptions): Promise<ExecProcess> {
   const found = findContainer(options.root, id)
   expectStatus(found, 'exec in', 'running', 'created', ...(options.ignorePaused ? (['paused'] as const) : []))
   const { directory, record } = found
@@ -67,7 +74,7 @@ export async function execInContainer(id: string, process_: Process, options: Ex
   const { stdio, preservedFds, onPid } = options
   const launched = await launchProgram(plan, { stdio, preservedFds, ...(onPid !== undefined && { onPid }) })
   if (options.pidFile !== null) writePidFile(options.pidFile, launched.pid)
-  return launched
+  return { ...launched, afterStart: await planTail(plan) }
 }
 
 /** Whoever asked for the file would lose sight of the process without it. */

@@ -17,19 +17,22 @@ export function readHostFacts(
   bundle: string,
   pendingFiles: ReadonlySet<string> = new Set(),
 ): HostFacts {
-  const capabilities = heldCapabilities()
   return {
     kernel: kernelVersion(release()),
     cgroups: detectCgroups(),
     directories: sourceDirectories(spec, bundle, pendingFiles),
     appArmor: readFlag('/sys/module/apparmor/parameters/enabled'),
     seLinux: existsSync('/sys/fs/selinux/enforce'),
-    privileged: (capabilities & capabilityMask(['CAP_SYS_ADMIN'])) !== 0n,
-    capabilities,
+    privileged: (heldCapabilities() & capabilityMask(['CAP_SYS_ADMIN'])) !== 0n,
     hardLimits: spec.process?.rlimits === undefined ? {} : readHardLimits(),
-    environment: Object.entries(process.env).map(([name, value]) => `${name}=${value ?? ''}`),
+    environment: spec.hooks === undefined ? [] : ownEnvironment(),
     kcore: existsSync('/proc/kcore'),
   }
+}
+
+/** The environment as execve(2) takes it. */
+function ownEnvironment(): readonly string[] {
+  return Object.entries(process.env).map(([name, value]) => `${name}=${value ?? ''}`)
 }
 
 /** `6.18.44-fc` → [6, 18]. */

@@ -1,7 +1,7 @@
 import { expect, test } from 'bun:test'
 import { ERRNO } from '../lib/errno.ts'
+import { stepError } from '../plan/describe-failure.ts'
 import { type Plan, step } from '../plan/step.ts'
-import { StepError } from '../plan/step-error.ts'
 import { programError } from './launch-program.ts'
 
 function failing(name: string, op: 'access_exec' | 'execve' | 'umask', errno: keyof typeof ERRNO): string | null {
@@ -17,7 +17,7 @@ function failing(name: string, op: 'access_exec' | 'execve' | 'umask', errno: ke
     errno: ERRNO[errno],
     message: '',
   } as const
-  return programError(plan, new StepError(plan, failure))?.message ?? null
+  return programError(name, stepError(plan, failure))?.message ?? null
 }
 
 test.each([

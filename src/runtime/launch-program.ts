@@ -1,7 +1,7 @@
 import { type Launched, Launcher, type LaunchOptions } from '../host/launcher.ts'
 import { BerthError, type ErrorCategory } from '../lib/error.ts'
 import type { Plan } from '../plan/step.ts'
-import { StepError } from '../plan/step-error.ts'
+import { programOf, StepError } from '../plan/step-error.ts'
 
 /**
  * `launch` for a plan that ends in a program. That the program can't be executed is said in runc's words, since engines read them:
@@ -17,7 +17,7 @@ export async function launchProgram(
   try {
     return await launcher.run(plan, options)
   } catch (error) {
-    throw error instanceof StepError ? (programError(plan, error) ?? error) : error
+    throw error instanceof StepError ? (programError(programOf(plan), error) ?? error) : error
   }
 }
 
@@ -29,16 +29,26 @@ const REASONS: Readonly<Record<string, readonly [ErrorCategory, string]>> = {
   ENOEXEC: ['invalidArgument', 'exec format error'],
 }
 
-/** What a failed step means for the program of a plan; null when the step is about something else. */
-export function programError(plan: Plan, error: StepError): BerthError | null {
-  const execve = plan.exec.at(-1)
-  if (execve?.op !== 'execve' || (error.op !== 'access_exec' && error.op !== 'execve')) return null
+/** The program of a container or exec could not be executed. */
+export class ProgramError extends BerthError {
+  override readonly name = 'ProgramError'
+  /** What a shell, docker and podman make of it: 127 when it is not there, 126 when it is and can't be executed. */
+  readonly exitCode: 126 | 127
+
+  constructor(category: ErrorCategory, message: string, options: ErrorOptions) {
+    super(category, message, options)
+    this.exitCode = category === 'notFound' ? 127 : 126
+  }
+}
+
+/** What a failed step means for the program that a plan ends in; null when the step is about something else. */
+export function programError(name: string, error: StepError): ProgramError | null {
+  if (error.op !== 'access_exec' && error.op !== 'execve') return null
   const [category, text] = REASONS[error.errno] ?? []
   if (category === undefined) return null
-  const name = execve.args.argv[0] ?? ''
   const quoted = JSON.stringify(name)
-  const said = (reason: string): BerthError =>
-    new BerthError(category, `Cannot start the program: ${reason}`, { cause: error })
+  const said = (reason: string): ProgramError =>
+    new ProgramError(category, `Cannot start the program: ${reason}`, { cause: error })
   if (error.errno !== 'ENOENT') return said(`exec: ${quoted}: ${text}`)
   // The search has found it before, so what execve misses is the interpreter that the file names.
   if (error.op === 'execve') return said(`exec ${name}: ${text} (the interpreter or loader that it names)`)

@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { processIdentity, sameProcess } from '../host/process-identity.ts'
 import { connectShim } from '../host/shim-client.ts'
 import { forwardSignals } from '../host/signals.ts'
-import { relayInput, terminalSize, writeOutput } from '../host/terminal.ts'
+import { outputWriter, relayInput, terminalSize } from '../host/terminal.ts'
 import { BerthError } from '../lib/error.ts'
 import { exitCodeOf } from '../linux/wait-status.ts'
 import type { Process } from '../oci/runtime-spec.ts'
@@ -39,19 +39,26 @@ export async function runExec(id: string, process_: Process, options: RunExecOpt
 }
 
 async function execOnOurStdio(id: string, process_: Process, options: RunExecOptions): Promise<number> {
-  using forwarding = new DisposableStack()
-  const onPid = (pid: number): void => {
-    const identity = processIdentity(pid)
-    const isThere = (): boolean => identity !== null && sameProcess(identity)
-    // From here on, not when the program runs: what it says first may be what makes somebody send us a signal.
-    forwarding.use(forwardSignals(signal => isThere() && process.kill(pid, signal)))
+  if (options.detach) {
+    await execInContainer(id, process_, { ...options, stdio: [0, 1, 2], ending: { kind: 'exit' } })
+    return 0
   }
+  const early: number[] = []
+  let deliver = (signal: number): void => void early.push(signal)
+  // From before there is a process: what it says first may already make somebody send us a signal.
+  using _ = forwardSignals(signal => deliver(signal))
   const launched = await execInContainer(id, process_, {
     ...options,
     stdio: [0, 1, 2],
-    ...(options.detach ? { ending: { kind: 'exit' } } : { ending: { kind: 'wait' }, onPid }),
+    ending: { kind: 'wait' },
+    onPid: pid => {
+      const identity = processIdentity(pid)
+      deliver = signal => {
+        if (identity !== null && sameProcess(identity)) process.kill(pid, signal)
+      }
+      for (const signal of early) deliver(signal)
+    },
   })
-  if (options.detach) return 0
   const waitStatus = await launched.exited
   if (waitStatus === null)
     throw new BerthError('internal', `Cannot tell how the process in container "${id}" ended: its launcher was killed`)
@@ -68,10 +75,14 @@ async function execOnOurTerminal(id: string, process_: Process, options: RunExec
     for (const socket of [ending.startSocket, ending.shimSocket]) rmSync(join(directory, socket), { force: true })
   }
   try {
-    await execInContainer(id, sized(process_), { ...options, stdio: ['ignore', 'ignore', 'ignore'], ending })
-    using shim = await connectShim(join(directory, ending.shimSocket), { onStdout: bytes => writeOutput(bytes) })
+    const { afterStart } = await execInContainer(id, sized(process_), {
+      ...options,
+      stdio: ['ignore', 'ignore', 'ignore'],
+      ending,
+    })
+    using shim = await connectShim(join(directory, ending.shimSocket), { onStdout: outputWriter('stdout') })
     await shim.attach({ stdout: true, stderr: false })
-    await knock(`the process in container "${id}"`, join(directory, ending.startSocket))
+    await knock(`the process in container "${id}"`, join(directory, ending.startSocket), afterStart)
     forget()
     // A signal that comes too late for the process is lost, as it would be with kill(2).
     using _ = forwardSignals(signal => void shim.signal(signal).catch(() => undefined))

@@ -1,4 +1,4 @@
-import { messageOf } from '../lib/error.ts'
+import { BerthError, messageOf } from '../lib/error.ts'
 import type { Hook } from '../oci/runtime-spec.ts'
 import type { FoundContainer } from './container-state.ts'
 import { stateDocument } from './state.ts'
@@ -9,29 +9,39 @@ const SIGKILL = 9
 const OUTPUT_LIMIT = 400
 
 /**
- * Runs the hooks that come when the container is there or gone: poststart and poststop. A failure is logged and the next hook runs,
- * as the spec says. The other kinds are steps of the plan. Source: runtime-spec › POSIX-platform Hooks.
+ * Runs the hooks of a container whose program has been started, up to the first that fails. The other kinds than this and poststop
+ * are steps of the plan. Source: runtime-spec › POSIX-platform Hooks.
+ * @throws {BerthError} internal: a hook failed
  */
-export async function runHooks(
-  kind: 'poststart' | 'poststop',
-  found: FoundContainer,
-  warn: (message: string) => void,
-): Promise<void> {
-  const hooks = found.directory.spec().hooks?.[kind] ?? []
-  if (hooks.length === 0) return
-  const status = kind === 'poststart' ? 'running' : 'stopped'
-  const state = JSON.stringify(stateDocument({ ...found, status }))
-  for (const hook of hooks) {
-    try {
-      const failure = await runHook(hook, state)
-      if (failure !== null) warn(`${kind} hook "${hook.path}": ${failure}`)
-    } catch (error) {
-      warn(`${kind} hook "${hook.path}": ${messageOf(error)}`)
-    }
+export async function runPoststartHooks(found: FoundContainer): Promise<void> {
+  for (const hook of found.directory.spec().hooks?.poststart ?? []) {
+    const failure = await runHook(hook, { ...found, status: 'running' })
+    if (failure !== null)
+      throw new BerthError(
+        'internal',
+        `Cannot start container "${found.record.id}": poststart hook "${hook.path}": ${failure}`,
+      )
   }
 }
 
-async function runHook(hook: Hook, state: string): Promise<string | null> {
+/** Runs the hooks of a container that is gone, all of them: one that fails is a warning. */
+export async function runPoststopHooks(found: FoundContainer, warn: (message: string) => void): Promise<void> {
+  for (const hook of found.directory.spec().hooks?.poststop ?? []) {
+    const failure = await runHook(hook, { ...found, status: 'stopped' })
+    if (failure !== null) warn(`poststop hook "${hook.path}": ${failure}`)
+  }
+}
+
+/** Null when it succeeded, else how it failed. */
+async function runHook(hook: Hook, found: FoundContainer): Promise<string | null> {
+  try {
+    return await execHook(hook, JSON.stringify(stateDocument(found)))
+  } catch (error) {
+    return messageOf(error)
+  }
+}
+
+async function execHook(hook: Hook, state: string): Promise<string | null> {
   const child = Bun.spawn([hook.path, ...(hook.args ?? []).slice(1)], {
     ...(hook.args?.[0] !== undefined && { argv0: hook.args[0] }),
     ...(hook.env !== undefined && { env: environment(hook.env) }),

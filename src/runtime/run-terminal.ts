@@ -1,7 +1,7 @@
 import { join } from 'node:path'
 import { connectShim } from '../host/shim-client.ts'
 import { forwardSignals } from '../host/signals.ts'
-import { relayInput, terminalSize, writeOutput } from '../host/terminal.ts'
+import { outputWriter, relayInput, terminalSize } from '../host/terminal.ts'
 import type { Bundle } from './bundle.ts'
 import { SHIM_SOCKET } from './compose-shim.ts'
 import type { FoundContainer } from './container-state.ts'
@@ -22,12 +22,12 @@ export async function runOnOurTerminal(id: string, bundle: Bundle, options: RunO
     bundle,
   )
   const found: FoundContainer = { ...created, status: 'running' }
-  using shim = await connectShim(join(created.directory.path, SHIM_SOCKET), { onStdout: bytes => writeOutput(bytes) })
+  using shim = await connectShim(join(created.directory.path, SHIM_SOCKET), { onStdout: outputWriter('stdout') })
   await shim.attach({ stdout: true, stderr: false })
   const size = terminalSize()
   if (size !== null) await shim.resize(size.rows, size.columns)
-  await startContainer(id, options)
   using _ = forwardSignals(signal => void shim.signal(signal))
+  await startContainer(id, options)
   const { code } = await relayInput(shim, true)
   if (!options.keep) await destroyContainer(found, options)
   return code

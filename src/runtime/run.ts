@@ -6,7 +6,7 @@ import type { FoundContainer } from './container-state.ts'
 import { createContainer, type RunOptions } from './create.ts'
 import { destroyContainer } from './delete.ts'
 import { signalContainer } from './kill.ts'
-import { runHooks } from './run-hooks.ts'
+import { afterStart } from './start.ts'
 
 /**
  * Creates and starts a container in one go. In the foreground it forwards signals, waits, removes the container and returns the
@@ -23,15 +23,24 @@ export async function runContainer(id: string, options: RunOptions): Promise<num
 
 /** The program has our stdio itself, or a terminal whose master went to the console socket. */
 async function runOnOurStdio(id: string, bundle: Bundle, options: RunOptions): Promise<number> {
+  let found: FoundContainer | null = null
+  const early: number[] = []
+  // Before the program runs: whoever has seen its first output may signal us at once.
+  using _ = options.detach
+    ? null
+    : forwardSignals(signal => {
+        if (found === null) early.push(signal)
+        else void signalContainer(found, signal)
+      })
   const created = await createContainer(
     id,
     { ...options, start: 'now', ending: { kind: options.detach ? 'exit' : 'wait' } },
     bundle,
   )
-  const found: FoundContainer = { ...created, status: 'running' }
-  await runHooks('poststart', found, options.warn)
+  found = { ...created, status: 'running' } satisfies FoundContainer
+  for (const signal of early) await signalContainer(found, signal)
+  await afterStart(found, options)
   if (options.detach) return 0
-  using _ = forwardSignals(signal => void signalContainer(found, signal))
   const waitStatus = await created.exited
   if (!options.keep) await destroyContainer(found, options)
   if (waitStatus === null)

@@ -1,10 +1,12 @@
 import { dirname } from 'node:path'
 import { RecordParser } from '../host/record.ts'
 import { connectUnix } from '../host/unix-socket.ts'
-import { errnoDescription, errnoName } from '../lib/errno.ts'
 import { BerthError, messageOf } from '../lib/error.ts'
-import { expectStatus, findContainer } from './container-state.ts'
-import { runHooks } from './run-hooks.ts'
+import type { PlanTail } from '../plan/step-error.ts'
+import { expectStatus, type FoundContainer, findContainer } from './container-state.ts'
+import { deleteContainer } from './delete.ts'
+import { programError } from './launch-program.ts'
+import { runPoststartHooks } from './run-hooks.ts'
 import type { RuntimeOptions } from './runtime-options.ts'
 
 /** What the process writes when it has heard the knock. */
@@ -12,23 +14,33 @@ const ACCEPTED = 'A'.charCodeAt(0)
 
 /**
  * The `start` of the runtime-spec: lets the created process execute its program, then runs the poststart hooks.
- * A failing poststart hook is a warning, as the spec says.
- * @throws {BerthError} notFound; conflict: not in state created; internal: the program could not be executed
+ * When such a hook fails the container is ended and removed, as the spec says (since 1.3).
+ * @throws {BerthError} notFound; conflict: not in state created; internal: the program could not be executed, or a hook failed
  */
 export async function startContainer(id: string, options: RuntimeOptions): Promise<void> {
   const found = findContainer(options.root, id)
   expectStatus(found, 'start', 'created')
-  await knock(`container "${id}"`, found.directory.startSocket)
+  await knock(`container "${id}"`, found.directory.startSocket, found.record.afterStart)
   found.directory.started()
-  await runHooks('poststart', found, options.warn)
+  await afterStart({ ...found, status: 'running' }, options)
+}
+
+/** Runs the poststart hooks; when one fails the container is ended and removed. @throws {BerthError} internal: a hook failed */
+export async function afterStart(found: FoundContainer, options: RuntimeOptions): Promise<void> {
+  try {
+    await runPoststartHooks(found)
+  } catch (error) {
+    await deleteContainer(found.record.id, { ...options, force: true })
+    throw error
+  }
 }
 
 /**
  * Knocks at the socket where a process waits and listens until it has become its program: the socket closes with execve.
- * `subject` is what errors call the process.
- * @throws {BerthError} conflict: nobody waits there; internal: a step after the knock failed
+ * `subject` is what errors call the process, `tail` what it has still to do.
+ * @throws {BerthError} conflict: nobody waits there; ProgramError; StepError: a step after the knock failed
  */
-export async function knock(subject: string, socket: string): Promise<void> {
+export async function knock(subject: string, socket: string, tail: PlanTail): Promise<void> {
   let bytes: Uint8Array
   try {
     bytes = await connectUnix(socket)
@@ -40,12 +52,10 @@ export async function knock(subject: string, socket: string): Promise<void> {
     )
   }
   if (bytes[0] !== ACCEPTED) throw new BerthError('conflict', `Cannot start ${subject}: another start was first`)
-  for (const record of new RecordParser().push(bytes.subarray(1)))
-    if (record.kind === 'fail') {
-      const said = record.message === '' ? '' : `: ${record.message.trim()}`
-      throw new BerthError(
-        'internal',
-        `Cannot start ${subject}: step ${record.step} of stage ${record.stage}: ${errnoName(record.errno)} (${errnoDescription(record.errno)})${said}`,
-      )
-    }
+  for (const record of new RecordParser().push(bytes.subarray(1))) {
+    if (record.kind !== 'fail') continue
+    const { stepError } = await import('../plan/describe-failure.ts')
+    const error = stepError(tail, record)
+    throw programError(tail.program, error) ?? error
+  }
 }

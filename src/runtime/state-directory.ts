@@ -1,10 +1,21 @@
-import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+import {
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmdirSync,
+  rmSync,
+  unlinkSync,
+  writeFileSync,
+} from 'node:fs'
 import { join } from 'node:path'
 import type { CgroupLocation } from '../host/cgroup/location.ts'
 import { type ProcessIdentity, processIdentity, sameProcess } from '../host/process-identity.ts'
 import { BerthError, messageOf } from '../lib/error.ts'
 import type { RuntimeSpec } from '../oci/runtime-spec.ts'
 import { parseRuntimeSpec } from '../oci/runtime-spec-parser.ts'
+import type { PlanTail } from '../plan/step-error.ts'
 import type { Bundle } from './bundle.ts'
 import { START_SOCKET } from './compose-container.ts'
 import type { NetDeviceMove } from './net-devices.ts'
@@ -36,10 +47,15 @@ export interface ContainerRecord {
   /** How to find its cgroup again. */
   readonly cgroup: CgroupLocation
   readonly netDevices: readonly NetDeviceMove[]
+  /** What the process has still to do at `start`, to name it if it fails. */
+  readonly afterStart: PlanTail
 }
 
 /** What the creation of a container may have made outside of its directory, noted before it is made. */
-export type Traces = Pick<ContainerRecord, 'cgroup' | 'netDevices'>
+export interface Traces extends Pick<ContainerRecord, 'cgroup' | 'netDevices'> {
+  /** It may still be undoing what it did when its creator is dead already. */
+  readonly launcher: ProcessIdentity | null
+}
 
 /** Who is creating a container, and from when its plan runs on, what that may leave. */
 type Creator = ProcessIdentity & Partial<Traces>
@@ -105,8 +121,8 @@ export class StateDirectory {
   /** What a creation that is not complete may have left outside; null when it had not come so far. */
   traces(): Traces | null {
     const creator: Creator | null = readJson(join(this.path, CREATOR))
-    const { cgroup, netDevices } = creator ?? {}
-    return cgroup === undefined || netDevices === undefined ? null : { cgroup, netDevices }
+    const { cgroup, netDevices, launcher = null } = creator ?? {}
+    return cgroup === undefined || netDevices === undefined ? null : { cgroup, netDevices, launcher }
   }
 
   #write(name: string, content: unknown): void {
@@ -128,7 +144,7 @@ export class StateDirectory {
 
   /** Says that the container is complete. */
   complete(): void {
-    rmSync(join(this.path, CREATOR))
+    unlinkSync(join(this.path, CREATOR))
   }
 
   /** Says that the process was started. */
@@ -173,7 +189,13 @@ export class StateDirectory {
 
   /** Removes the directory and all in it. Idempotent. */
   remove(): void {
-    rmSync(this.path, { recursive: true, force: true })
+    try {
+      for (const name of readdirSync(this.path)) unlinkSync(join(this.path, name))
+      rmdirSync(this.path)
+    } catch {
+      // Gone already, or more than plain files is in it. Not rmSync at once: Bun takes 1 ms to load what that needs.
+      rmSync(this.path, { recursive: true, force: true })
+    }
   }
 }
 

@@ -1,5 +1,6 @@
 import { existsSync, readFileSync } from 'node:fs'
 import { BerthError } from '../lib/error.ts'
+import type { IdMapping } from '../linux/id-map.ts'
 
 /** The host ids of one container: `start` is its root. */
 export interface IdRange {
@@ -44,4 +45,52 @@ export function parseGranted(text: string): IdRange[] {
     if (start === undefined || size === undefined || !Number.isInteger(start) || !Number.isInteger(size)) return []
     return [{ start, size }]
   })
+}
+
+/** Which ids of the host a container's ids are. */
+export interface ContainerIds {
+  readonly uidMappings: readonly IdMapping[]
+  readonly gidMappings: readonly IdMapping[]
+}
+
+/** A range of its own, for users and groups alike. */
+export function rangeIds({ start, size }: IdRange): ContainerIds {
+  const mappings = [{ containerID: 0, hostID: start, size }]
+  return { uidMappings: mappings, gidMappings: mappings }
+}
+
+/** Whoever runs containers without privileges on the host. */
+export interface RootlessUser {
+  readonly name: string
+  readonly uid: number
+  readonly gid: number
+}
+
+/**
+ * The user himself as the container's root, and the subordinate ids that he was given as all others, up to the usual number. His
+ * containers share them: he has no more.
+ * @throws {BerthError} unavailable: he was given none
+ */
+export function rootlessIds(user: RootlessUser, subuid: string, subgid: string): ContainerIds {
+  return {
+    uidMappings: ownMappings(user, user.uid, subuid, '/etc/subuid'),
+    gidMappings: ownMappings(user, user.gid, subgid, '/etc/subgid'),
+  }
+}
+
+function ownMappings({ name, uid }: RootlessUser, own: number, text: string, path: string): readonly IdMapping[] {
+  const lines = text.split('\n').filter(line => [name, String(uid)].includes(line.split(':')[0] ?? ''))
+  const mappings: IdMapping[] = [{ containerID: 0, hostID: own, size: 1 }]
+  let next = 1
+  for (const { start, size } of parseGranted(lines.join('\n'))) {
+    const count = Math.min(size, RANGE_SIZE - next)
+    if (count > 0) mappings.push({ containerID: next, hostID: start, size: count })
+    next += Math.max(count, 0)
+  }
+  if (next === 1)
+    throw new BerthError(
+      'unavailable',
+      `Cannot map ids for user "${name}": ${path} gives him none, expected a line ${name}:START:COUNT (see usermod --add-${path.slice(5)}s)`,
+    )
+  return mappings
 }

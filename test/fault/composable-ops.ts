@@ -24,7 +24,9 @@ export function composableOps({ cgroup2, link }: Machine): OpName[] {
     ...(link ? [] : (['create_file'] as const)),
   ]
   const files = readdirSync(COMPOSERS).filter(name => /^compose-[a-z-]+\.ts$/.test(name) && !OTHER_PLANS.includes(name))
-  const ops = files.flatMap(name => [...readFileSync(join(COMPOSERS, name), 'utf8').matchAll(/\bstep\(\s*'([a-z0-9_]+)'/g)])
+  const ops = files.flatMap(name => [
+    ...readFileSync(join(COMPOSERS, name), 'utf8').matchAll(/\bstep\(\s*'([a-z0-9_]+)'/g),
+  ])
   const names = new Set(ops.map(([, name]) => name as OpName))
   return [...names].filter(name => !missing.includes(name)).sort()
 }

@@ -1,7 +1,7 @@
 /** Changes to plans, pure: what a fault is, written as steps. */
 
 import { O_RDONLY } from '../../src/linux/open-flags.ts'
-import { STDERR, type Slot } from '../../src/plan/slots.ts'
+import { type Slot, STDERR } from '../../src/plan/slots.ts'
 import { type Plan, type Stage, type Step, step } from '../../src/plan/step.ts'
 
 /** A place in a plan: before this step of this stage. */
@@ -53,11 +53,11 @@ export function failingStep(): Step {
   return step('open', { path: NOWHERE, flags: O_RDONLY, mode: 0, out: null }, 'fail, as the test asks')
 }
 
-/** The plan with a failure at a place. In stage undo, which runs only after a failure, the last step of all fails too. */
+/** The plan with a failure at a place. In stage undo, which runs only after a failure, the first step of the exec stage fails too. */
 export function failAt(plan: Plan, place: Place): Plan {
   const failing = insertAt(plan, place, [failingStep()])
   if (place.stage !== 'undo') return failing
-  return insertAt(failing, { stage: 'exec', index: plan.exec.length - 1 }, [failingStep()])
+  return insertAt(failing, { stage: 'exec', index: 0 }, [failingStep()])
 }
 
 /** The launcher sends a signal at a place of its own stages: to itself (0), or to another process. */

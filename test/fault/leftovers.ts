@@ -88,14 +88,16 @@ export class Mark implements Disposable {
     })
   }
 
-  /** Waits until a child has written to the pipe. @throws Error after 5 s */
-  async blocked(): Promise<void> {
+  /** Waits until a child has written to the pipe, or `isOver`: then false. @throws Error after 5 s */
+  async blocked(isOver: () => boolean): Promise<boolean> {
     const deadline = performance.now() + DEADLINE_MS
     const byte = Buffer.alloc(1)
     while (readSome(this.#readFd, byte) === 0) {
       if (performance.now() > deadline) throw new Error('no child came to the place where it shall wait')
+      if (isOver()) return false
       await Bun.sleep(1)
     }
+    return true
   }
 
   /** Empties the pipe. */
@@ -137,11 +139,11 @@ function filesNamed(dir: string, id: string): string[] {
   )
 }
 
-// Bun opens and closes its own (epoll, eventfd, pidfd); files, sockets and pipes are what code under test may forget.
+// Bun opens and closes its own (epoll, eventfd, pidfd, the memfd of a hook's stdin); files, sockets and pipes are what may be forgotten.
 function ownFiles(): string[] {
   return list('/proc/self/fd')
     .map(fd => `${fd} ${readLink(`/proc/self/fd/${fd}`)}`)
-    .filter(text => !/^\d+ ($|anon_inode:|\/proc\/)/.test(text))
+    .filter(text => !/^\d+ ($|anon_inode:|\/proc\/|\/memfd:)/.test(text))
 }
 
 // Processes and cgroups vanish while they are looked at: then they are not there.

@@ -3,7 +3,7 @@
  * each other: with and without a user namespace, a terminal, a shim, pivot_root, a wait for `start`.
  */
 
-import { chmodSync, copyFileSync, existsSync, mkdirSync, symlinkSync, writeFileSync } from 'node:fs'
+import { chmodSync, copyFileSync, mkdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { RLIM_INFINITY } from '../../src/linux/rlimits.ts'
 import { defaultSpec } from '../../src/oci/default-spec.ts'
@@ -14,9 +14,6 @@ import type { Mark } from './leftovers.ts'
 
 export const SCENES = ['everything', 'userns', 'terminal', 'run', 'shim'] as const
 export type SceneName = (typeof SCENES)[number]
-
-/** The other end of the interface that scene `shim` gives its container; see `HOST_LINK`. */
-export const HOST_LINK = `bf${process.pid}`
 
 /** First host id of the containers with a user namespace. */
 const HOST_ID = 1_400_000
@@ -31,7 +28,7 @@ export function makeScenery(base: string): void {
   symlinkSync('busybox', join(rootfs, 'bin/sh'))
   writeFileSync(join(rootfs, 'etc/passwd'), 'root:x:0:0::/root:/bin/sh\nuser:x:1000:1000::/data:/bin/sh\n')
   writeFileSync(join(rootfs, 'full/below/file'), 'content')
-  for (const dir of ['state', 'log', 'source', 'upper', 'work']) mkdirSync(join(base, dir), { recursive: true })
+  for (const dir of ['state', 'log', 'source']) mkdirSync(join(base, dir), { recursive: true })
   writeFileSync(join(base, 'source/file'), '')
 }
 
@@ -41,6 +38,10 @@ export function makeBundle(base: string, scene: SceneName, id: string, netDevice
   mkdirSync(bundle, { recursive: true })
   const spec = specOf(base, scene, id, netDevice)
   writeFileSync(join(bundle, 'config.json'), specText(spec))
+  for (const dir of ['upper', 'work']) {
+    rmSync(join(base, dir), { recursive: true, force: true })
+    mkdirSync(join(base, dir))
+  }
   return bundle
 }
 
@@ -84,7 +85,18 @@ export function createOptions(mark: Mark, scene: SceneName, bundle: string): Cre
     ending: endings[scene],
     stdio: ['ignore', 'ignore', writeFd],
     ...(scene === 'userns' && {
-      rootSource: { ...overlay, upper: join(base, 'upper'), work: join(base, 'work') },
+      rootSource: {
+        ...overlay,
+        upper: join(base, 'upper'),
+        work: join(base, 'work'),
+        veil: {
+          owner: HOST_ID,
+          entries: [
+            { kind: 'empty', path: '/full', mode: 0o755 },
+            { kind: 'hidden', path: '/etc/passwd', mode: 0 },
+          ],
+        },
+      },
     }),
   }
 }
@@ -211,9 +223,4 @@ function namespacesOf(scene: SceneName, namespaces: readonly Namespace[]): reado
     default:
       return namespaces
   }
-}
-
-/** Whether the scenery is there, for a process that is started by the test. */
-export function hasScenery(base: string): boolean {
-  return existsSync(join(base, 'rootfs/bin/sh'))
 }

@@ -1,14 +1,14 @@
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
 import { existsSync, mkdtempSync, readdirSync, readFileSync, readlinkSync, rmSync } from 'node:fs'
-import { connect } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { RecordParser } from '../../src/host/record.ts'
+import { connectUnix } from '../../src/host/unix-socket.ts'
 import type { Plan, Step } from '../../src/plan/step.ts'
 import { testIf } from '../support/requirement.ts'
 import {
+  AVAILABLE,
   BUILDS,
-  type Build,
   clone,
   container,
   Init,
@@ -66,7 +66,7 @@ async function until(what: string, holds: () => boolean): Promise<void> {
     if (Date.now() > end) throw new Error(`${what} did not come true`)
 }
 
-for (const build of Object.keys(BUILDS) as Build[]) {
+for (const build of AVAILABLE) {
   describe(`a child (${build})`, () => {
     rootTest('is PID 1 of new namespaces, and its wait status comes as EXIT', async () => {
       const { records, stdout, exitCode, stderr } = await run(
@@ -206,8 +206,8 @@ for (const build of Object.keys(BUILDS) as Build[]) {
               open(`/proc/${inner}/ns/pid`, 1),
               clone({ flags: 0x20000, joins }),
             ],
-            parent: [await_(1), s('ask', { tag: 1 }), s('wait_child', {})],
-            child: [post(1)],
+            parent: [await_(1), s('ask', { tag: 1 }), post(2), s('wait_child', {})],
+            child: [post(1), await_(2)],
             exec: shell('exit 7'),
           }),
         )
@@ -289,14 +289,7 @@ for (const build of Object.keys(BUILDS) as Build[]) {
       })
     }
 
-    /** Connects, and gives all that comes. */
-    async function start(name: string): Promise<Uint8Array> {
-      const chunks: Uint8Array[] = []
-      const socket = connect(join(scratch, name))
-      socket.on('data', chunk => chunks.push(chunk))
-      await new Promise((resolve, reject) => socket.on('end', resolve).on('error', reject))
-      return Buffer.concat(chunks)
-    }
+    const start = (name: string): Promise<Uint8Array> => connectUnix(join(scratch, name))
 
     rootTest('outlives the launcher that is done, and executes when it is started', async () => {
       const done = join(scratch, `${build}-started`)
@@ -305,8 +298,14 @@ for (const build of Object.keys(BUILDS) as Build[]) {
       const { pid } = await init.until('pid')
       expect(await init.finish()).toMatchObject({ exitCode: 0, stderr: '' })
       expect(lives(pid)).toBe(true)
-      expect((await start(`${build}-start`)).toString()).toBe('A')
+      expect(Buffer.from(await start(`${build}-start`)).toString()).toBe('A')
       await until('the effect', () => existsSync(done) && !lives(pid))
+    })
+
+    rootTest('is what DONE waits for: a failure right before it fails the plan', async () => {
+      const before = [post(1), missing, s('wait_start', { listener: slot(1) })]
+      const { records } = await run(build, { ...waiting(`${build}-early`, []), exec: before })
+      expect(records.at(-1)).toEqual({ kind: 'fail', stage: 'exec', step: 1, errno: ENOENT, message: '' })
     })
 
     rootTest('reports a failure behind it to who started it', async () => {

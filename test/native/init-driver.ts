@@ -35,8 +35,13 @@ const TIME_LIMIT_MS = 20_000
 export const BUILDS = { release: 'berth-init', sanitized: 'berth-init-asan' } as const
 export type Build = keyof typeof BUILDS
 
+/** Without a compiler (in the VM) there is only what was built before, and no library for the sanitizers. */
+const CAN_BUILD = Bun.which('make') !== null && Bun.which('cc') !== null
+export const AVAILABLE: readonly Build[] = CAN_BUILD ? ['release', 'sanitized'] : ['release']
+
 /** Builds `target` of native/Makefile and returns its path; throws with the compiler's words. */
 export function make(target: string): string {
+  if (!CAN_BUILD) return `${NATIVE}/build/${target}`
   const { exitCode, stderr } = Bun.spawnSync(['make', '-s', '-C', NATIVE, `build/${target}`])
   if (exitCode !== 0) throw new Error(stderr.toString())
   return `${NATIVE}/build/${target}`
@@ -104,11 +109,12 @@ export class Init implements AsyncDisposable {
   readonly #output: Promise<readonly [string, string]>
   readonly seen: InitRecord[] = []
 
-  constructor(build: Build, mode: 'plan' | 'helper' = 'plan') {
+  /** `binary`: another copy of the build's program. */
+  constructor(build: Build, mode: 'plan' | 'helper' = 'plan', binary = `${NATIVE}/build/${BUILDS[build]}`) {
     const path = `${tmpdir()}/berth-native-${process.pid}-${crypto.randomUUID()}`
     // Files, not pipes: a child that outlives its launcher would keep a pipe from its end.
     const script = `exec "$0" ${mode} 3</dev/null 4>"$1.out" 5>"$1.err" 2>&5`
-    this.process = Bun.spawn(['sh', '-c', script, `${NATIVE}/build/${BUILDS[build]}`, path], {
+    this.process = Bun.spawn(['sh', '-c', script, binary, path], {
       stdio: ['pipe', 'pipe', 'ignore'],
       env: {},
     })

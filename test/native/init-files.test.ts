@@ -18,7 +18,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { Step } from '../../src/plan/step.ts'
 import { testIf } from '../support/requirement.ts'
-import { BUILDS, type Build, make, plan, run, s, slot } from './init-driver.ts'
+import { AVAILABLE, BUILDS, make, plan, run, s, slot } from './init-driver.ts'
 
 const ENOENT = 2
 const EEXIST = 17
@@ -57,7 +57,7 @@ beforeEach(() => {
   mkdirSync(outside)
 })
 
-for (const build of Object.keys(BUILDS) as Build[]) {
+for (const build of AVAILABLE) {
   /** Runs steps after ROOT was opened; the errno of what failed, or 0. */
   async function outcome(...steps: Step[]): Promise<number> {
     const { records, stderr } = await run(build, inRoot(...steps))
@@ -151,15 +151,16 @@ for (const build of Object.keys(BUILDS) as Build[]) {
       expect(data.join('')).toBe(big)
       expect(data.at(-1)).toBe('')
       expect(await outcome(read('big', big.length - 1))).toBe(EFBIG)
-      expect(await outcome(s('mknod', { root: ROOT, path: 'p', type: S_IFIFO, mode: 0o600, major: 0, minor: 0, uid: 0, gid: 0 }), read('p', 9))).toBe(EINVAL)
+      expect(
+        await outcome(
+          s('mknod', { root: ROOT, path: 'p', type: S_IFIFO, mode: 0o600, major: 0, minor: 0, uid: 0, gid: 0 }),
+          read('p', 9),
+        ),
+      ).toBe(EINVAL)
     })
 
     rootTest('write_checked() refuses another filesystem than the one expected', async () => {
-      const proc = s('open', { path: '/proc', flags: O_PATH, mode: 0, out: OUT })
-      const write = (magic: number) =>
-        s('write_checked', { dir: OUT, path: 'self/comm', magic, data: 'renamed' })
       writeFileSync(join(root, 'comm'), '')
-      expect(await outcome(proc, write(1))).toBe(ELOOP) // /proc/self is a link, and links lead elsewhere
       const direct = (dir: typeof OUT, magic: number) => s('write_checked', { dir, path: 'comm', magic, data: 'x' })
       const self = s('open', { path: '/proc/self', flags: O_PATH, mode: 0, out: OUT })
       expect(await outcome(self, direct(OUT, PROC_SUPER_MAGIC))).toBe(0)
@@ -197,34 +198,43 @@ for (const build of Object.keys(BUILDS) as Build[]) {
       const nul = s('open', { path: '/dev/null', flags: O_PATH, mode: 0, out: OUT })
       const type = (fd: typeof OUT, wanted: number, major: number, minor: number) =>
         s('check_type', { fd, type: wanted, major, minor })
-      expect(await outcome(nul, type(OUT, S_IFCHR, 1, 3), type(OUT, S_IFCHR, -1, 0), type(ROOT, S_IFDIR, -1, 0))).toBe(0)
+      expect(await outcome(nul, type(OUT, S_IFCHR, 1, 3), type(OUT, S_IFCHR, -1, 0), type(ROOT, S_IFDIR, -1, 0))).toBe(
+        0,
+      )
       expect(await outcome(nul, type(OUT, S_IFCHR, 1, 5))).toBe(ENODEV)
       expect(await outcome(nul, type(OUT, S_IFDIR, -1, 0))).toBe(ENOTDIR)
       expect(await outcome(s('check_fs', { fd: ROOT, magic: PROC_SUPER_MAGIC }))).toBe(EXDEV)
     })
 
-    rootTest('copy_tree() copies content, kinds, owners, modes, times and attributes, and follows nothing', async () => {
-      mkdirSync(join(root, 'from/d'), { recursive: true })
-      mkdirSync(join(root, 'to'))
-      writeFileSync(join(root, 'from/d/f'), 'x'.repeat(100_000))
-      symlinkSync(outside, join(root, 'from/l'))
-      chmodSync(join(root, 'from/d'), 0o1750)
-      utimesSync(join(root, 'from/d/f'), 1, 2)
-      const at = (path: string, out: typeof OUT): Step => s('open', { path: join(root, path), flags: 0, mode: 0, out })
-      const prepare = [
-        s('mknod', { root: ROOT, path: 'from/p', type: S_IFIFO, mode: 0o622, major: 0, minor: 0, uid: 3, gid: 4 }),
-        s('chown', { fd: ROOT, path: 'from/d/f', uid: 5, gid: 6 }),
-        s('chmod', { fd: ROOT, path: 'from/d/f', mode: 0o6755 }),
-        s('setxattr', { dir: ROOT, path: 'from/d/f', name: 'user.a', value: 'b' }),
-      ]
-      const copy = s('copy_tree', { from: slot(2), to: slot(3) })
-      expect(await outcome(...prepare, at('from', slot(2)), at('to', slot(3)), copy)).toBe(0)
-      const file = statSync(join(root, 'to/d/f'))
-      expect([file.size, file.uid, file.gid, file.mode & 0o7777, file.mtimeMs]).toEqual([100_000, 5, 6, 0o6755, 2000])
-      expect([mode('to/d'), readlinkSync(join(root, 'to/l')), lstatSync(join(root, 'to/p')).isFIFO()]).toEqual([0o1750, outside, true])
-      expect(Bun.spawnSync(['cp', '--version']).exitCode).toBe(0)
-      expect(await outcome(at('from', slot(2)), at('to', slot(3)), copy)).toBe(EEXIST)
-    })
+    rootTest(
+      'copy_tree() copies content, kinds, owners, modes, times and attributes, and follows nothing',
+      async () => {
+        mkdirSync(join(root, 'from/d'), { recursive: true })
+        mkdirSync(join(root, 'to'))
+        writeFileSync(join(root, 'from/d/f'), 'x'.repeat(100_000))
+        symlinkSync(outside, join(root, 'from/l'))
+        chmodSync(join(root, 'from/d'), 0o1750)
+        utimesSync(join(root, 'from/d/f'), 1, 2)
+        const at = (path: string, out: typeof OUT): Step =>
+          s('open', { path: join(root, path), flags: 0, mode: 0, out })
+        const prepare = [
+          s('mknod', { root: ROOT, path: 'from/p', type: S_IFIFO, mode: 0o622, major: 0, minor: 0, uid: 3, gid: 4 }),
+          s('chown', { fd: ROOT, path: 'from/d/f', uid: 5, gid: 6 }),
+          s('chmod', { fd: ROOT, path: 'from/d/f', mode: 0o6755 }),
+          s('setxattr', { dir: ROOT, path: 'from/d/f', name: 'user.a', value: 'b' }),
+        ]
+        const copy = s('copy_tree', { from: slot(2), to: slot(3) })
+        expect(await outcome(...prepare, at('from', slot(2)), at('to', slot(3)), copy)).toBe(0)
+        const file = statSync(join(root, 'to/d/f'))
+        expect([file.size, file.uid, file.gid, file.mode & 0o7777, file.mtimeMs]).toEqual([100_000, 5, 6, 0o6755, 2000])
+        expect([mode('to/d'), readlinkSync(join(root, 'to/l')), lstatSync(join(root, 'to/p')).isFIFO()]).toEqual([
+          0o1750,
+          outside,
+          true,
+        ])
+        expect(await outcome(at('from', slot(2)), at('to', slot(3)), copy)).toBe(EEXIST)
+      },
+    )
   })
 
   describe(`home (${build})`, () => {

@@ -180,12 +180,14 @@ describe('exec', () => {
       .command('exec', '-t', id, 'stty', 'size')
       .map(word => `'${word}'`)
       .join(' ')
+    // Its standard input stays open: at its end script would type into the terminal.
     const script = Bun.spawn(['script', '-qec', `stty rows 33 cols 77; ${command}`, '/dev/null'], {
-      stdin: 'ignore',
+      stdin: 'pipe',
       stdout: 'pipe',
       stderr: 'pipe',
     })
     expect((await new Response(script.stdout).text()).trim()).toBe('33 77')
+    script.stdin.end()
     expect(await script.exited).toBe(0)
   })
 
@@ -223,5 +225,13 @@ describe('exec', () => {
       stdout: 'pipe',
     })
     expect(await new Response(shell.stdout).text()).toBe('kept\n')
+  })
+
+  test('--preserve-fds refuses fds that are not open instead of giving away its own', async () => {
+    const outcome = await exec('--preserve-fds', '2', id, 'true')
+    expect(outcome).toMatchObject({
+      status: 255,
+      stderr: expect.stringContaining('Cannot preserve fd "3": it is not open'),
+    })
   })
 })

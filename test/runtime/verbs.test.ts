@@ -123,7 +123,7 @@ describe('the runtime', () => {
   })
 
   const refused = [
-    [['--cpu-share', '100000000'], 'cpu.shares'],
+    [['--blkio-weight', '5'], 'blockIO.weight'],
     [['--memory', '10x'], '"10x"'],
     [['--cpu-quota', 'much'], '"much" is no whole number'],
     [['--l3-cache-schema', 'L3:0=f'], 'intelRdt'],

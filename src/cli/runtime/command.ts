@@ -1,24 +1,10 @@
-import { readSync } from 'node:fs'
 import manifest from '../../../package.json' with { type: 'json' }
 import { BerthError } from '../../lib/error.ts'
 import { OCI_RUNTIME_SPEC_VERSION } from '../../oci/runtime-spec.ts'
 import type { RuntimeOptions } from '../../runtime/runtime-options.ts'
 import { type Grammar, helpText, type ParsedOptions, parseOptions, UsageError } from '../options.ts'
 import { Log } from './log.ts'
-
-/** What a command of the runtime is given. */
-export interface RuntimeCall {
-  readonly options: RuntimeOptions
-  readonly log: Log
-  /** The command's own options and operands. */
-  readonly parsed: ParsedOptions
-}
-
-/** One command of the runtime, in a file of its own. */
-export interface RuntimeVerb {
-  readonly grammar: Grammar
-  run(call: RuntimeCall): Promise<number>
-}
+import type { RuntimeVerb } from './verb.ts'
 
 const GLOBAL: Grammar = {
   name: 'runtime',
@@ -121,20 +107,4 @@ function defaultRoot(): string {
       'Cannot find a directory for state: XDG_RUNTIME_DIR is not set, expected it or --root',
     )
   return `${runtimeDirectory}/berth`
-}
-
-/** The one container id that a command expects as its first operand. */
-export function idOperand({ parsed }: RuntimeCall, grammar: Grammar): string {
-  const [id] = parsed.operands
-  if (id === undefined) throw new UsageError(grammar, 'Cannot run the command: it needs a container id')
-  return id
-}
-
-/** All of standard input, as text. */
-export function readStdin(): string {
-  const chunks: Buffer[] = []
-  const buffer = Buffer.alloc(64 * 1024)
-  for (let count = readSync(0, buffer); count > 0; count = readSync(0, buffer))
-    chunks.push(Buffer.from(buffer.subarray(0, count)))
-  return Buffer.concat(chunks).toString()
 }

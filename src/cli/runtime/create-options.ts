@@ -1,7 +1,9 @@
+import { readlinkSync } from 'node:fs'
+import { BerthError } from '../../lib/error.ts'
 import type { CreateOptions } from '../../runtime/create.ts'
 import type { Option } from '../options.ts'
 import { UsageError } from '../options.ts'
-import type { RuntimeCall } from './command.ts'
+import type { RuntimeCall } from './verb.ts'
 
 /** The options that `create`, `run` and `explain` share. */
 export const CREATE_OPTIONS: readonly Option[] = [
@@ -31,11 +33,30 @@ export function readCreateOptions({ parsed }: RuntimeCall): Shared {
   }
 }
 
-/** `--preserve-fds N` and $LISTEN_FDS together. */
+/**
+ * `--preserve-fds N` and $LISTEN_FDS together: how many fds from fd 3 on.
+ * @throws {BerthError} invalidArgument: no number; one of them is not open
+ */
 export function preservedFds(text: string | undefined): number {
   const asked = Number(text ?? '0')
   const listening = Number(process.env['LISTEN_FDS'] ?? '0')
   if (!Number.isInteger(asked) || asked < 0 || asked > 200 || !Number.isInteger(listening))
     throw new UsageError({ name: 'runtime' }, `Cannot preserve fds: "${text}" is not a number from 0 to 200`)
-  return asked + listening
+  const count = asked + listening
+  for (let fd = 3; fd < 3 + count; fd++)
+    if (!isCallers(fd)) throw new BerthError('invalidArgument', `Cannot preserve fd "${fd}": it is not open`)
+  return count
+}
+
+/**
+ * Whether our caller gave us this fd. Bun's event loop takes the lowest free fd when it starts, so a gap in what the caller gave
+ * shows as an epoll fd there, and must not reach the container.
+ */
+function isCallers(fd: number): boolean {
+  try {
+    return readlinkSync(`/proc/self/fd/${fd}`) !== 'anon_inode:[eventpoll]'
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return false
+    throw error
+  }
 }

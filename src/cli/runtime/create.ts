@@ -1,7 +1,7 @@
 import { createContainer } from '../../runtime/create.ts'
 import type { Grammar } from '../options.ts'
-import { idOperand, type RuntimeVerb } from './command.ts'
 import { CREATE_OPTIONS, readCreateOptions } from './create-options.ts'
+import { idOperand, type RuntimeVerb } from './verb.ts'
 
 const grammar: Grammar = {
   name: 'create',

@@ -6,8 +6,8 @@ import { findContainer } from '../../runtime/container-state.ts'
 import { changeProcess, type ProcessChanges, processFromConfig } from '../../runtime/exec-process.ts'
 import { runExec } from '../../runtime/run-exec.ts'
 import { type Grammar, type ParsedOptions, UsageError } from '../options.ts'
-import { idOperand, type RuntimeCall, type RuntimeVerb } from './command.ts'
 import { preservedFds } from './create-options.ts'
+import { idOperand, type RuntimeCall, type RuntimeVerb } from './verb.ts'
 
 const grammar: Grammar = {
   name: 'exec',

@@ -2,8 +2,8 @@ import { printPlan } from '../../plan/print.ts'
 import { readBundle } from '../../runtime/bundle.ts'
 import { prepareContainer } from '../../runtime/create.ts'
 import type { Grammar } from '../options.ts'
-import type { RuntimeVerb } from './command.ts'
 import { CREATE_OPTIONS, readCreateOptions } from './create-options.ts'
+import type { RuntimeVerb } from './verb.ts'
 
 const grammar: Grammar = {
   name: 'explain',

@@ -2,7 +2,7 @@ import manifest from '../../../package.json' with { type: 'json' }
 import { formatJson } from '../../lib/json-shape.ts'
 import { describeFeatures } from '../../runtime/features.ts'
 import type { Grammar } from '../options.ts'
-import type { RuntimeVerb } from './command.ts'
+import type { RuntimeVerb } from './verb.ts'
 
 const grammar: Grammar = {
   name: 'features',

@@ -1,7 +1,7 @@
 import { parseSignal } from '../../linux/signals.ts'
 import { killContainer } from '../../runtime/kill.ts'
 import type { Grammar } from '../options.ts'
-import { idOperand, type RuntimeVerb } from './command.ts'
+import { idOperand, type RuntimeVerb } from './verb.ts'
 
 const grammar: Grammar = {
   name: 'kill',

@@ -3,7 +3,7 @@ import { listContainers } from '../../runtime/list.ts'
 import { stateDocument } from '../../runtime/state.ts'
 import { type Grammar, UsageError } from '../options.ts'
 import { printable } from '../table.ts'
-import type { RuntimeVerb } from './command.ts'
+import type { RuntimeVerb } from './verb.ts'
 
 const grammar: Grammar = {
   name: 'list',

@@ -1,6 +1,6 @@
 import { pauseContainer, resumeContainer } from '../../runtime/kill.ts'
 import type { Grammar } from '../options.ts'
-import { idOperand, type RuntimeVerb } from './command.ts'
+import { idOperand, type RuntimeVerb } from './verb.ts'
 
 const pause: Grammar = { name: 'pause', operands: 'ID', help: 'Stops all processes of a container.', options: [] }
 const resume: Grammar = { name: 'resume', operands: 'ID', help: 'Lets a paused container go on.', options: [] }

@@ -1,6 +1,6 @@
 import { containerPids, hostPs } from '../../runtime/ps.ts'
 import { type Grammar, UsageError } from '../options.ts'
-import { idOperand, type RuntimeVerb } from './command.ts'
+import { idOperand, type RuntimeVerb } from './verb.ts'
 
 const grammar: Grammar = {
   name: 'ps',

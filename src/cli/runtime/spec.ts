@@ -4,7 +4,7 @@ import { BerthError, messageOf } from '../../lib/error.ts'
 import { formatJson } from '../../lib/json-shape.ts'
 import { defaultSpec } from '../../oci/default-spec.ts'
 import type { Grammar } from '../options.ts'
-import type { RuntimeVerb } from './command.ts'
+import type { RuntimeVerb } from './verb.ts'
 
 const grammar: Grammar = {
   name: 'spec',

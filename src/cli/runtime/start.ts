@@ -1,6 +1,6 @@
 import { startContainer } from '../../runtime/start.ts'
 import type { Grammar } from '../options.ts'
-import { idOperand, type RuntimeVerb } from './command.ts'
+import { idOperand, type RuntimeVerb } from './verb.ts'
 
 const grammar: Grammar = {
   name: 'start',

@@ -5,7 +5,7 @@ import type { Cpu, Memory, Resources } from '../../oci/runtime-spec-resources.ts
 import { parseResources } from '../../oci/runtime-spec-resources-parser.ts'
 import { updateContainer } from '../../runtime/update.ts'
 import { type Grammar, type Option, type ParsedOptions, UsageError } from '../options.ts'
-import { idOperand, type RuntimeCall, type RuntimeVerb, readStdin } from './command.ts'
+import { idOperand, type RuntimeCall, type RuntimeVerb, readStdin } from './verb.ts'
 
 /** Options with a whole number, and the field of `linux.resources.cpu` that each is. */
 const CPU_NUMBERS = [

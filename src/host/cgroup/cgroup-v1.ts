@@ -73,8 +73,18 @@ export class CgroupV1 implements CgroupManager {
   }
 
   async kill(signal: number): Promise<void> {
-    if (!this.exists()) return
+    // Nobody is there who could fork, so there is nothing to freeze either.
+    if (!this.exists() || this.pids().length === 0) return
     const freezer = directoryFor(this.location, 'freezer')?.dir
+    try {
+      await this.#killFrozen(freezer, signal)
+    } catch (error) {
+      // Removed meanwhile, by a launcher that undoes its work: then no process was in it.
+      if (freezer === undefined || existsSync(freezer)) throw error
+    }
+  }
+
+  async #killFrozen(freezer: string | undefined, signal: number): Promise<void> {
     const canFreeze = freezer !== undefined && existsSync(freezer) && this.freezerState() === 'thawed'
     // Frozen, none can fork or exit between the list and the signal. A frozen process dies when thawed.
     if (canFreeze) await this.freeze()

@@ -8,7 +8,7 @@ import { v2Settings } from '../../linux/cgroup/settings.ts'
 import { parseCount, parseFlatKeyed } from '../../linux/cgroup/stat-files.ts'
 import type { CgroupStats } from '../../linux/cgroup/stats.ts'
 import { statsV2 } from '../../linux/cgroup/stats-v2.ts'
-import { readCgroupFile, writeCgroupFile } from './cgroup-file.ts'
+import { isGone, readCgroupFile, writeCgroupFile } from './cgroup-file.ts'
 import { hugePageSizes } from './huge-pages.ts'
 import { type CgroupLocation, unifiedDirectory } from './location.ts'
 import { type CgroupManager, type CgroupManagerOptions, FREEZE_TIMEOUT_MS, type FreezerState } from './manager.ts'
@@ -60,14 +60,23 @@ export class CgroupV2 implements CgroupManager {
   }
 
   async thaw(): Promise<void> {
-    if (this.exists()) writeCgroupFile(this.#dir, 'cgroup.freeze', '0')
+    this.#writeIfThere('cgroup.freeze', '0')
+  }
+
+  /** systemd removes the cgroup of a scope as soon as it is empty, at whatever moment that is for us. */
+  #writeIfThere(file: string, value: string): void {
+    try {
+      writeCgroupFile(this.#dir, file, value)
+    } catch (error) {
+      if (this.exists() || !(error instanceof Error) || !isGone(error.cause)) throw error
+    }
   }
 
   async kill(signal: number): Promise<void> {
     if (!this.exists()) return
     // cgroup.kill (Linux 5.14) catches forks in flight and frozen processes too.
     if (signal === SIGKILL && existsSync(`${this.#dir}/cgroup.kill`)) {
-      writeCgroupFile(this.#dir, 'cgroup.kill', '1')
+      this.#writeIfThere('cgroup.kill', '1')
       return
     }
     const wasThawed = this.freezerState() === 'thawed'

@@ -25,6 +25,8 @@ export interface TarHandler {
 const META_LIMIT_BYTES = 1024 * 1024
 /** The largest sparse map that is followed: 16 bytes of memory each. */
 const SEGMENT_LIMIT = 65_536
+/** A decimal number of 64 bits and the end of its line. */
+const MAP_LINE_BYTES = 21
 
 /**
  * What the next bytes are.
@@ -89,7 +91,9 @@ export class TarParser {
 
   /** Says that there are no more bytes. @throws {BerthError} invalidArgument: they ended within an entry */
   finish(): void {
-    const isBetween = (this.#state === 'header' || this.#state === 'rest') && this.#have === 0
+    // Without the padding of the last entry: umoci 0.4 writes such layers, and Go's reader accepts them.
+    const isPadding = this.#state === 'padding'
+    const isBetween = isPadding || ((this.#state === 'header' || this.#state === 'rest') && this.#have === 0)
     const hasMeta = this.#pax !== null || this.#longName !== null || this.#longLink !== null
     if ((isBetween && !hasMeta) || this.#state === 'ended') return
     throw this.#located(new TarFormatError('the archive ends within an entry'))
@@ -248,6 +252,9 @@ export class TarParser {
     if (this.#mapLineCount === 0) throw new TarFormatError('the sparse map is malformed')
     const count = decimal(this.#mapText.slice(0, this.#mapText.indexOf('\n')), 'count of the sparse map')
     if (count > SEGMENT_LIMIT) throw new TarFormatError(`the sparse map has more than ${SEGMENT_LIMIT} parts`)
+    if (this.#mapText.length > (1 + 2 * count) * MAP_LINE_BYTES + BLOCK_BYTES) {
+      throw new TarFormatError('the sparse map is malformed')
+    }
     if (this.#mapLineCount < 1 + 2 * count) return
     const lines = this.#mapText.split('\n', 1 + 2 * count)
     this.#addSegments(pairs(lines.slice(1).map(line => decimal(line, 'sparse map'))))

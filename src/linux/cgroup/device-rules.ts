@@ -148,7 +148,9 @@ export function accessLetters(access: number): string {
 
 function compareExceptions(a: DeviceException, b: DeviceException): number {
   const rank = (value: number | null) => value ?? -1
-  return a.type.localeCompare(b.type) || rank(a.major) - rank(b.major) || rank(a.minor) - rank(b.minor)
+  // Not localeCompare: it loads the collation tables, which takes longer than all else that is done about devices.
+  const byType = a.type === b.type ? 0 : a.type < b.type ? -1 : 1
+  return byType || rank(a.major) - rank(b.major) || rank(a.minor) - rank(b.minor)
 }
 
 /** One write into a file of cgroup v1's `devices`. */
