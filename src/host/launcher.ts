@@ -14,6 +14,8 @@ export interface LaunchOptions {
   readonly stdio: readonly [LaunchStdio, LaunchStdio, LaunchStdio]
   /** How many fds from 3 on to hand through (`--preserve-fds`). */
   readonly preservedFds?: number
+  /** The launcher stays as a shim: it must not keep the caller's stderr open, or a pipe from the caller would never end. */
+  readonly staysAsShim?: boolean
   /** Told as soon as the container's process exists, while it is set up. What it throws is the answer to the plan's next `ask`. */
   readonly onPid?: (pid: number) => void
   /** Answers the plan's `ask` steps; the launcher goes on when it resolves and fails when it rejects. */
@@ -36,16 +38,16 @@ export interface Launched {
  * composed. Disposed before it has one, it is killed: it has done nothing yet.
  */
 export class Launcher implements AsyncDisposable {
-  readonly #process: Bun.Subprocess<'pipe', 'pipe', 'inherit'>
+  readonly #process: Bun.Subprocess<'pipe', 'pipe', 'inherit' | 'ignore'>
   #hasPlan = false
 
-  constructor({ stdio, preservedFds = 0 }: Pick<LaunchOptions, 'stdio' | 'preservedFds'>) {
+  constructor({ stdio, preservedFds = 0, staysAsShim = false }: LaunchOptions) {
     using nothing = openNull()
     this.#process = Bun.spawn([initPath(), 'plan'], {
       stdio: [
         'pipe',
         'pipe',
-        'inherit',
+        staysAsShim ? 'ignore' : 'inherit',
         // Bun 1.4.5 takes a plain 0 here for "whatever fd has this index in us": its own epoll fd would become the container's stdin.
         ...stdio.map(each => (each === 'ignore' ? nothing.fd : each === 0 ? Bun.file(0) : each)),
         ...Array.from({ length: preservedFds }, (_, index) => 3 + index),

@@ -49,7 +49,7 @@ export async function relayInput(shim: ShimConnection, terminal: boolean): Promi
 export function outputWriter(stream: 'stdout' | 'stderr'): (bytes: Uint8Array) => Promise<void> {
   const sink = Bun[stream].writer()
   return async bytes => {
-    sink.write(bytes)
+    await sink.write(bytes)
     await sink.flush()
   }
 }

@@ -88,7 +88,11 @@ export async function createContainer(id: string, options: CreateOptions, known?
       options.warn(messageOf(error))
     }
   })
-  await using launcher = new Launcher(options)
+  await using launcher = new Launcher({
+    stdio: options.stdio,
+    preservedFds: options.preservedFds,
+    staysAsShim: options.ending.kind === 'serve',
+  })
   const prepared = await prepareContainer(id, bundle, directory.path, options)
   traces = { cgroup: prepared.location, netDevices: prepared.netDevices, launcher: processIdentity(launcher.pid) }
   directory.note(traces)

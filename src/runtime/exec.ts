@@ -72,7 +72,12 @@ export async function execInContainer(id: string, process_: Process, options: Ex
     seccompFilter({ id, spec, bundle: record.bundle }),
   )
   const { stdio, preservedFds, onPid } = options
-  const launched = await launchProgram(plan, { stdio, preservedFds, ...(onPid !== undefined && { onPid }) })
+  const launched = await launchProgram(plan, {
+    stdio,
+    preservedFds,
+    staysAsShim: options.ending.kind === 'relay',
+    ...(onPid !== undefined && { onPid }),
+  })
   if (options.pidFile !== null) writePidFile(options.pidFile, launched.pid)
   return { ...launched, afterStart: await planTail(plan) }
 }
