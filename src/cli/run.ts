@@ -10,7 +10,7 @@ import {
   startEngineContainer,
 } from '../engine/run-container.ts'
 import { forwardSignals } from '../host/signals.ts'
-import { outputWriter, relayInput } from '../host/terminal.ts'
+import { outputWriter, rawTerminal, relayInput } from '../host/terminal.ts'
 import { BerthError } from '../lib/error.ts'
 import { ProgramError } from '../runtime/launch-program.ts'
 import { CONTAINER_OPTIONS } from './container-grammar.ts'
@@ -92,6 +92,7 @@ async function converse(
   })
   // A signal that comes before the program runs goes to it as soon as it does, as all later ones.
   using _ = proxySignals ? forwardSignals(signal => void shim.signal(signal).catch(() => undefined)) : null
+  await using _raw = terminal && interactive ? await rawTerminal() : null
   await startEngineContainer(container, engine)
   const { code } = interactive ? await relayInput(shim, terminal) : await shim.exited
   return code

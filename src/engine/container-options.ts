@@ -22,6 +22,7 @@ export interface TmpfsOption {
   readonly options: readonly string[]
 }
 
+/** A device of the host (`--device HOST[:PATH[:ACCESS]]`). */
 export interface DeviceOption {
   readonly hostPath: string
   readonly path: string
@@ -29,6 +30,7 @@ export interface DeviceOption {
   readonly access: string
 }
 
+/** A resource limit (`--ulimit`), in the units of setrlimit(2). */
 export interface UlimitOption {
   /** `RLIMIT_NOFILE`. */
   readonly type: string

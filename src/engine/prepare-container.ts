@@ -51,6 +51,7 @@ export async function describeContainer(
   range: IdRange | null,
   directory: string,
 ): Promise<ContainerDescription> {
+  if (options.hostname !== null) checkHostname(options.hostname)
   const user = await resolveImageUser(options.user ?? image.config.user, options.groupAdd, image)
   const { systemdCgroup, cgroupsPath } = await chooseCgroup(id, options)
   const spec = composeSpec({
@@ -145,6 +146,15 @@ export function makeContainerDirectory(
     if (range !== null) chownSync(join(directory, name), owner, owner)
   }
   writeFileSync(join(directory, 'config.json'), formatJson(description.spec, '  '), { mode: 0o600 })
+}
+
+/** It becomes part of a line of generated files: a line break would make it a line of its own (CVE-2022-4318). */
+function checkHostname(hostname: string): void {
+  if (/[\0- \x7f]/.test(hostname))
+    throw new BerthError(
+      'invalidArgument',
+      `Cannot use host name ${JSON.stringify(hostname)}: it has white space or control characters`,
+    )
 }
 
 /** A line break in a name would be a line of its own in the file. */

@@ -1,5 +1,5 @@
 import { Database } from 'bun:sqlite'
-import { mkdirSync } from 'node:fs'
+import { chmodSync, mkdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { BerthError } from '../lib/error.ts'
 import { allocateRange, type IdRange } from '../security/id-ranges.ts'
@@ -38,7 +38,9 @@ export class StateDatabase implements Disposable {
 
   /** Opens `state.db` in the data root, and makes it the first time. */
   constructor(dataRoot: string) {
-    mkdirSync(dataRoot, { recursive: true, mode: 0o711 })
+    mkdirSync(dataRoot, { recursive: true, mode: 0o700 })
+    // Set-user-id programs of containers, their files and this database are nobody else's (CVE-2021-41091). It may have been there before.
+    chmodSync(dataRoot, 0o700)
     this.#database = new Database(join(dataRoot, 'state.db'), { create: true, strict: true })
     this.#database.run(`PRAGMA busy_timeout = ${BUSY_TIMEOUT_MS}`)
     this.#database.run('PRAGMA journal_mode = WAL')

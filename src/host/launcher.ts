@@ -9,6 +9,7 @@ import { type Record, RecordParser } from './record.ts'
 /** How a launcher's process is connected. An fd number, 'ignore' (/dev/null), or 'inherit'. */
 export type LaunchStdio = number | 'ignore'
 
+/** How a launcher is connected to the one who starts it, and whom it tells and asks on its way. */
 export interface LaunchOptions {
   /** What the container gets as its stdin, stdout and stderr. */
   readonly stdio: readonly [LaunchStdio, LaunchStdio, LaunchStdio]

@@ -1,3 +1,9 @@
+import { invariant } from '../lib/error.ts'
+import { O_NOCTTY, O_RDWR } from '../linux/open-flags.ts'
+import { rawTermios, TERMIOS_BYTES } from '../linux/termios.ts'
+import { SlotTable } from '../plan/slots.ts'
+import { step } from '../plan/step.ts'
+import { Helper } from './helper.ts'
 import type { ShimConnection, ShimExit } from './shim-client.ts'
 
 /** Size of the terminal on our standard output; null when there is none. */
@@ -7,17 +13,40 @@ export function terminalSize(): { readonly rows: number; readonly columns: numbe
 }
 
 /**
- * Connects our standard input to a shim until the container ends. With a terminal on our side it is put into raw mode meanwhile and
- * changes of its size are passed on; it is always put back, also when the connection breaks.
+ * Puts the terminal that we are controlled from into raw mode until disposed. Through berth-init, because Bun 1.4.5's setRawMode
+ * leaves output processing on, which full-screen programs do not survive. Without a terminal nothing happens.
+ */
+export async function rawTerminal(): Promise<AsyncDisposable> {
+  if (process.stdin.isTTY !== true) return { [Symbol.asyncDispose]: () => Promise.resolve() }
+  const helper = new Helper()
+  const tty = new SlotTable().allocate('terminal of the caller')
+  const { data } = await helper.run([
+    step('open', { path: '/dev/tty', flags: O_RDWR | O_NOCTTY, mode: 0, out: tty }, "open the caller's terminal"),
+    step('tty_get', { fd: tty }, 'remember its settings'),
+  ])
+  const before = data[0]
+  invariant(before?.length === TERMIOS_BYTES, 'settings of a terminal')
+  const set = (settings: Uint8Array, why: string): Promise<unknown> =>
+    helper.run([step('tty_set', { fd: tty, settings }, why)])
+  await set(rawTermios(before), 'put it into raw mode')
+  return {
+    async [Symbol.asyncDispose]() {
+      await set(before, 'put it back')
+      await helper[Symbol.asyncDispose]()
+    },
+  }
+}
+
+/**
+ * Connects our standard input to a shim until the container ends. With a terminal, changes of its size are passed on.
+ * The caller has put the terminal into raw mode ({@link rawTerminal}).
  */
 export async function relayInput(shim: ShimConnection, terminal: boolean): Promise<ShimExit> {
   const { stdin } = process
-  const raw = terminal && stdin.isTTY === true
   const resize = (): void => {
     const size = terminalSize()
     if (size !== null) shim.resize(size.rows, size.columns).catch(() => undefined)
   }
-  if (raw) stdin.setRawMode(true)
   if (terminal) {
     resize()
     process.stdout.on('resize', resize)
@@ -36,7 +65,6 @@ export async function relayInput(shim: ShimConnection, terminal: boolean): Promi
     return await shim.exited
   } finally {
     process.stdout.off('resize', resize)
-    if (raw) stdin.setRawMode(false)
     stdin.pause()
   }
 }

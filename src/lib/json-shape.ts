@@ -94,6 +94,7 @@ function show(value: unknown): string {
   return text.length > 80 ? `${text.slice(0, 77)}…` : text
 }
 
+/** Marks a property that an object must have; without it a property may be absent. */
 export function required<T>(shape: Shape<T>): Required<T> {
   return { required: shape }
 }
@@ -153,6 +154,7 @@ export const int32: Shape<number> = integer(-0x8000_0000, 0x7fff_ffff)
 export const uint64: Shape<bigint> = bigInteger(0n, (1n << 64n) - 1n)
 export const int64: Shape<bigint> = bigInteger(-(1n << 63n), (1n << 63n) - 1n)
 
+/** An array of one shape, with at least `minItems`; errors name the index of the wrong item. */
 export function list<T>(item: Shape<T>, minItems = 0): Shape<readonly T[]> {
   return (value, place) => {
     if (!Array.isArray(value)) throw shapeError(value, place, 'an array')

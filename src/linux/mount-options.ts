@@ -5,6 +5,7 @@
 
 import * as flags from './mount-flags.ts'
 
+/** A list of options taken apart by where each goes; later options override earlier ones, as in mount(8). */
 export interface MountOptions {
   /** `bind` or `rbind` was given. */
   readonly bind: boolean

@@ -2,6 +2,7 @@
 
 import { BerthError } from '../lib/error.ts'
 
+/** One mount of a mount namespace, paths unescaped and as seen from the root of the process asked. */
 export interface MountInfo {
   readonly mountId: number
   readonly parentId: number

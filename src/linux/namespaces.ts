@@ -12,6 +12,7 @@ export const CLONE_NEWUSER = 0x1000_0000
 export const CLONE_NEWPID = 0x2000_0000
 export const CLONE_NEWNET = 0x4000_0000
 
+/** A kind and what the kernel calls it in its two interfaces. */
 export interface NamespaceKind {
   readonly type: NamespaceType
   /** The flag of clone(2), unshare(2) and setns(2). */

@@ -2,6 +2,7 @@
 
 import { BerthError } from '../lib/error.ts'
 
+/** The fields of the stat file that tell a process from others and how much it has run. */
 export interface ProcStat {
   readonly pid: number
   /** The program's name, at most 15 bytes; may hold spaces and parentheses. */

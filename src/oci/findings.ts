@@ -2,6 +2,7 @@
 
 import { BerthError } from '../lib/error.ts'
 
+/** Collects problems and warnings under the path of the property each is about. */
 export class Findings {
   readonly #problems: string[] = []
   readonly #warnings: string[] = []

@@ -44,8 +44,8 @@ describe('platformDistance()', () => {
 
 test('bestMatch() takes the newest variant that runs, and nothing that does not say what it is for', () => {
   const of = (text: string) => ({ platform: parsePlatform(text) })
-  const candidates = [
-    { text: 'silent' },
+  const candidates: readonly { readonly platform?: Platform }[] = [
+    {},
     of('linux/arm/v5'),
     of('linux/arm/v6'),
     of('linux/arm/v8'),

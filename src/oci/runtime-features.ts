@@ -20,6 +20,7 @@ import { OCI_VERSION_MAX, OCI_VERSION_MIN } from './oci-version.ts'
 import { HOOK_KINDS } from './runtime-spec.ts'
 import * as linux from './runtime-spec-linux.ts'
 
+/** The whole document. An absent list says nothing, an empty one says "none". */
 export interface RuntimeFeatures {
   readonly ociVersionMin: string
   readonly ociVersionMax: string
@@ -30,6 +31,7 @@ export interface RuntimeFeatures {
   readonly potentiallyUnsafeConfigAnnotations?: readonly string[]
 }
 
+/** What is known and possible on Linux; known does not mean that the running kernel has it. Source: features-linux.md. */
 export interface LinuxFeatures {
   readonly namespaces?: readonly NamespaceType[]
   readonly capabilities?: readonly string[]
@@ -43,10 +45,12 @@ export interface LinuxFeatures {
   readonly netDevices?: Enabled
 }
 
+/** Whether the runtime was built with a thing, whatever the host offers. */
 export interface Enabled {
   readonly enabled?: boolean
 }
 
+/** The cgroup versions and managers; `systemdUser`: through the user manager, without root. */
 export interface CgroupFeatures {
   readonly v1?: boolean
   readonly v2?: boolean
@@ -55,6 +59,7 @@ export interface CgroupFeatures {
   readonly rdma?: boolean
 }
 
+/** What the filter compiler takes; `supportedFlags` are those of `knownFlags` that the running kernel takes too. */
 export interface SeccompFeatures extends Enabled {
   readonly actions?: readonly linux.SeccompAction[]
   readonly operators?: readonly linux.SeccompOperator[]
@@ -63,16 +68,19 @@ export interface SeccompFeatures extends Enabled {
   readonly supportedFlags?: readonly linux.SeccompFlag[]
 }
 
+/** Of resctrl: whether `schemata` and `enableMonitoring` of `linux.intelRdt` are understood. */
 export interface IntelRdtFeatures extends Enabled {
   readonly schemata?: boolean
   readonly monitoring?: boolean
 }
 
+/** Words of set_mempolicy(2) that `linux.memoryPolicy` may hold. */
 export interface MemoryPolicyFeatures {
   readonly modes?: readonly string[]
   readonly flags?: readonly string[]
 }
 
+/** Mounts beyond those of mount(2); `idmap`: with `uidMappings` and `gidMappings`. */
 export interface MountExtensions {
   readonly idmap?: Enabled
 }

@@ -7,6 +7,7 @@ import type { IdMapping } from '../linux/id-map.ts'
 import type { NamespaceType } from '../linux/namespaces.ts'
 import type { Resources } from './runtime-spec-resources.ts'
 
+/** What only Linux knows. Source: config-linux.md. */
 export interface Linux {
   readonly devices?: readonly Device[]
   /** Interfaces of the runtime's network namespace to move into the container's, by their name there. */
@@ -28,12 +29,14 @@ export interface Linux {
   readonly timeOffsets?: TimeOffsets
 }
 
+/** One namespace of the container; a kind that is not listed is shared with the runtime. Source: config-linux.md › Namespaces. */
 export interface Namespace {
   readonly type: NamespaceType
   /** An existing namespace to join; absent or empty: a new one. */
   readonly path?: string
 }
 
+/** A device node to make; the right to use it is given by `resources.devices`. Source: config-linux.md › Devices. */
 export interface Device {
   /** `c` and `u` character, `b` block, `p` FIFO. */
   readonly type: 'c' | 'b' | 'u' | 'p'
@@ -46,6 +49,7 @@ export interface Device {
   readonly gid?: number
 }
 
+/** What becomes of an interface that moves into the container. Source: config-linux.md › Network Devices. */
 export interface NetDevice {
   /** Its name in the container; absent: the same. */
   readonly name?: string
@@ -148,6 +152,7 @@ export interface SeccompArgument {
   readonly op: SeccompOperator
 }
 
+/** Shares of cache and memory bandwidth through resctrl. Source: config-linux.md › IntelRdt. */
 export interface IntelRdt {
   readonly closID?: string
   readonly schemata?: readonly string[]
@@ -168,6 +173,7 @@ export const MEMORY_POLICY_MODES = [
 
 export const MEMORY_POLICY_FLAGS = ['MPOL_F_NUMA_BALANCING', 'MPOL_F_RELATIVE_NODES', 'MPOL_F_STATIC_NODES'] as const
 
+/** The NUMA policy of the process, see set_mempolicy(2). Source: config-linux.md › Memory policy. */
 export interface MemoryPolicy {
   readonly mode?: (typeof MEMORY_POLICY_MODES)[number]
   /** A node list such as `0-1,3`. */
@@ -175,16 +181,19 @@ export interface MemoryPolicy {
   readonly flags?: readonly (typeof MEMORY_POLICY_FLAGS)[number][]
 }
 
+/** The execution domain, see personality(2); LINUX32 makes uname(2) name a 32-bit machine. */
 export interface Personality {
   readonly domain?: 'LINUX' | 'LINUX32'
   readonly flags?: readonly string[]
 }
 
+/** What a new time namespace adds to the clocks of the host, see time_namespaces(7). */
 export interface TimeOffsets {
   readonly boottime?: TimeOffset
   readonly monotonic?: TimeOffset
 }
 
+/** One offset: the sum of both; `secs` may be negative, `nanosecs` is below a second. */
 export interface TimeOffset {
   readonly secs?: bigint
   readonly nanosecs?: number

@@ -3,6 +3,7 @@
  * bigint, except device numbers. Source: OCI runtime-spec 1.3, config-linux.md › Control groups.
  */
 
+/** `linux.resources`. What is absent stays as the kernel, or an earlier `update`, has it. */
 export interface Resources {
   /** Files of cgroup v2 and what to write to them. */
   readonly unified?: Readonly<Record<string, string>>
@@ -28,11 +29,13 @@ export interface DeviceRule {
   readonly access?: string
 }
 
+/** How many tasks, threads included. Source: config-linux.md › PIDs. */
 export interface Pids {
   /** -1: no limit. */
   readonly limit: bigint
 }
 
+/** Shares and limits of disk traffic; a weight is 10 to 1000. Source: config-linux.md › Block IO. */
 export interface BlockIo {
   readonly weight?: number
   readonly leafWeight?: number
@@ -43,6 +46,7 @@ export interface BlockIo {
   readonly throttleWriteIOPSDevice?: readonly ThrottleDevice[]
 }
 
+/** A weight for one disk, in place of the general one; `leafWeight` counts against child cgroups, on cgroup v1 only. */
 export interface WeightDevice {
   readonly major: number
   readonly minor: number
@@ -50,6 +54,7 @@ export interface WeightDevice {
   readonly leafWeight?: number
 }
 
+/** A limit for one disk; a rate of 0 lifts it. */
 export interface ThrottleDevice {
   readonly major: number
   readonly minor: number
@@ -70,6 +75,7 @@ export interface Cpu {
   readonly idle?: bigint
 }
 
+/** How much may be in huge pages of one size. Source: config-linux.md › Huge page limits. */
 export interface HugepageLimit {
   /** `64KB`, `2MB`, `1GB`. */
   readonly pageSize: string
@@ -91,16 +97,19 @@ export interface Memory {
   readonly checkBeforeUpdate?: boolean
 }
 
+/** Marks and priorities of what is sent, for the traffic control of the host; cgroup v1 only. Source: config-linux.md › Network. */
 export interface Network {
   readonly classID?: number
   readonly priorities?: readonly InterfacePriority[]
 }
 
+/** The priority of traffic through one interface of the container. */
 export interface InterfacePriority {
   readonly name: string
   readonly priority: number
 }
 
+/** How many handles and objects of one RDMA device may be open; absent: any number. Source: config-linux.md › RDMA. */
 export interface Rdma {
   readonly hcaHandles?: number
   readonly hcaObjects?: number

@@ -12,6 +12,7 @@ import type { FreeBSD, Solaris, VM, Windows, ZOS } from './runtime-spec-platform
 /** The version whose properties are known here. */
 export const OCI_RUNTIME_SPEC_VERSION = '1.3.0'
 
+/** A whole config.json. Sections of other platforms are read and checked in form, and have no effect on Linux. */
 export interface RuntimeSpec {
   readonly ociVersion: string
   readonly process?: Process
@@ -29,12 +30,14 @@ export interface RuntimeSpec {
   readonly freebsd?: FreeBSD
 }
 
+/** The container's root filesystem. Source: config.md › Root. */
 export interface Root {
   /** Absolute, or relative to the bundle. */
   readonly path: string
   readonly readonly?: boolean
 }
 
+/** One mount, made in the order of the list. Id mappings, host to mount, turn it into an idmapped one. Source: config.md › Mounts. */
 export interface Mount {
   readonly destination: string
   readonly type?: string
@@ -58,6 +61,7 @@ export type HookKind = (typeof HOOK_KINDS)[number]
 
 export type Hooks = { readonly [Kind in HookKind]?: readonly Hook[] }
 
+/** A program that the runtime calls at one point of the container's life, with the state on its stdin. Source: config.md › POSIX-platform Hooks. */
 export interface Hook {
   readonly path: string
   readonly args?: readonly string[]
@@ -66,6 +70,7 @@ export interface Hook {
   readonly timeout?: number
 }
 
+/** What is executed, as whom and with which rights; also what `exec --process` reads. Source: config.md › Process. */
 export interface Process {
   readonly terminal?: boolean
   readonly consoleSize?: ConsoleSize
@@ -92,6 +97,7 @@ export interface ConsoleSize {
   readonly width: number
 }
 
+/** Ids inside the container, after its id mappings. Source: config.md › User. */
 export interface User {
   readonly uid?: number
   readonly gid?: number
@@ -110,6 +116,7 @@ export interface Capabilities {
   readonly ambient?: readonly string[]
 }
 
+/** One limit of setrlimit(2), in the units of that limit; the largest uint64 is RLIM_INFINITY. */
 export interface RlimitSetting {
   /** `RLIMIT_NOFILE`, … */
   readonly type: string
@@ -137,6 +144,7 @@ export const SCHEDULER_FLAGS = [
   'SCHED_FLAG_UTIL_CLAMP_MAX',
 ] as const
 
+/** The arguments of sched_setattr(2). Source: config.md › Linux Process, `scheduler`. */
 export interface Scheduler {
   readonly policy: (typeof SCHEDULER_POLICIES)[number]
   readonly nice?: number
@@ -150,6 +158,7 @@ export interface Scheduler {
 
 export const IO_PRIORITY_CLASSES = ['IOPRIO_CLASS_RT', 'IOPRIO_CLASS_BE', 'IOPRIO_CLASS_IDLE'] as const
 
+/** The arguments of ioprio_set(2). Source: config.md › Linux Process, `ioPriority`. */
 export interface IoPriority {
   readonly class: (typeof IO_PRIORITY_CLASSES)[number]
   /** 0 (highest) to 7. */

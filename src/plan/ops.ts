@@ -187,6 +187,10 @@ export const OPS = {
   // Layers. The entries follow the plan on fd 0, see docs/plan-protocol.md.
   unpack: row(101, { root: 'fd' }),
   remove_tree: row(102, { dir: 'fd', name: 'path' }),
+
+  // Terminals of the caller.
+  tty_get: row(103, { fd: 'fd' }),
+  tty_set: row(104, { fd: 'fd', settings: 'bytes' }),
 } as const
 
 export type OpName = keyof typeof OPS

@@ -1,6 +1,7 @@
 import { lstatSync, readFileSync, realpathSync, statSync } from 'node:fs'
 import { isAbsolute, join } from 'node:path'
 import { BerthError, messageOf } from '../lib/error.ts'
+import { resourceWarnings } from '../linux/cgroup/resources.ts'
 import type { RuntimeSpec } from '../oci/runtime-spec.ts'
 import { parseRuntimeSpec } from '../oci/runtime-spec-parser.ts'
 import { validateRuntimeSpec } from '../oci/runtime-validate.ts'
@@ -29,7 +30,7 @@ export function readBundle(path: string): Bundle {
   const file = join(bundle, 'config.json')
   const configText = readConfig(file)
   const { value: spec, warnings } = parseRuntimeSpec(configText)
-  const found = validateRuntimeSpec(spec)
+  const found = [...validateRuntimeSpec(spec), ...resourceWarnings(spec.linux?.resources ?? {})]
   return { path: bundle, spec, configText, root: rootOf(spec, bundle), warnings: [...warnings, ...found] }
 }
 

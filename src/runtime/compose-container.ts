@@ -7,7 +7,7 @@ import type { SeccompFilter } from './compose-credentials.ts'
 import { composeDevices } from './compose-devices.ts'
 import { handover } from './compose-handover.ts'
 import { composeCreateHooks, hookSteps } from './compose-hooks.ts'
-import { composeHostname, composePaths, composeSysctl, openHostProc } from './compose-isolation.ts'
+import { composeHostname, composePaths, composeSysctl, openHostProc, refuseUnavailable } from './compose-isolation.ts'
 import { composeMounts } from './compose-mounts.ts'
 import { ASK_RECORD, composeNamespaces } from './compose-namespaces.ts'
 import { composeNetwork } from './compose-network.ts'
@@ -40,6 +40,7 @@ export function composeContainer(builder: PlanBuilder, input: ContainerInput, se
   const { process } = input.spec
   if (process === undefined)
     throw new BerthError('invalidArgument', 'Cannot create the container: config.json has no process')
+  refuseUnavailable(input)
   const hostProc = openHostProc(builder)
   const listener = input.start === 'on request' ? listen(builder, input.stateDirectory) : null
   const pipes = shimPipes(builder, input, process)

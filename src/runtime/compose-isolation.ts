@@ -1,3 +1,4 @@
+import { BerthError } from '../lib/error.ts'
 import { PROC_SUPER_MAGIC } from '../linux/fs-magic.ts'
 import {
   MOUNT_ATTR_NODEV,
@@ -29,6 +30,21 @@ export function openHostProc(builder: PlanBuilder): Slot {
     step('check_fs', { fd: proc, magic: PROC_SUPER_MAGIC }, 'make sure that it is procfs'),
   )
   return proc
+}
+
+/**
+ * Refuses what only the machine can tell that it can't be had.
+ * @throws {BerthError} notImplemented: linux.intelRdt; unavailable: linux.mountLabel without SELinux
+ */
+export function refuseUnavailable({ spec, facts }: ContainerInput): void {
+  const { intelRdt, mountLabel = '' } = spec.linux ?? {}
+  if (intelRdt !== undefined)
+    throw new BerthError('notImplemented', 'Cannot set linux.intelRdt: this runtime makes no resctrl groups')
+  if (mountLabel !== '' && !facts.seLinux)
+    throw new BerthError(
+      'unavailable',
+      `Cannot label mounts "${mountLabel}" (linux.mountLabel): SELinux is not enabled on this host`,
+    )
 }
 
 /** Hides `maskedPaths` and makes `readonlyPaths` read-only, by fds of the launcher and the child only (CVE-2025-31133). */

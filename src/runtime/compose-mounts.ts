@@ -59,7 +59,12 @@ interface MountPlan {
   readonly mount: Mount
   readonly options: MountOptions
   readonly name: string
+  /** The SELinux context of files of a new filesystem, as an option of it; empty when there is none. */
+  readonly context: readonly string[]
 }
+
+/** Their files have labels of the kernel's own, and they refuse another. */
+const SELF_LABELLED = new Set(['proc', 'sysfs', 'mqueue'])
 
 /** All mounts of the config, in its order. What must stay writable until the end is made read-only by the steps returned. */
 export function composeMounts(
@@ -71,7 +76,9 @@ export function composeMounts(
   const late: Step[] = []
   for (const mount of input.spec.mounts ?? []) {
     const options = parseMountOptions(mount.options ?? [])
-    const plan: MountPlan = { mount, options, name: mount.destination }
+    const label = SELF_LABELLED.has(mount.type ?? '') ? '' : (input.spec.linux?.mountLabel ?? '')
+    const context = label === '' ? [] : [`context=${label}`]
+    const plan: MountPlan = { mount, options, name: mount.destination, context }
     checkDestination(plan)
     if (options.remount) remount(builder, plan, root)
     else if (isBind(mount, options)) bind(builder, input, plan, root, hand)
@@ -235,11 +242,11 @@ function filesystem(builder: PlanBuilder, plan: MountPlan, root: Slot): Step[] {
 /** Makes a filesystem that is attached later: fsopen(2), fsconfig(2), fsmount(2). */
 function mountByContext(
   builder: PlanBuilder,
-  { mount, options }: MountPlan,
+  { mount, options, context }: MountPlan,
   { out, attrs }: { out: Slot; attrs: number },
 ): void {
   const fstype = mount.type ?? 'none'
-  const data = [...options.superblockOptions, ...options.data]
+  const data = [...options.superblockOptions, ...options.data, ...context]
   if (data.some(option => option.length > FSCONFIG_LIMIT))
     throw new BerthError(
       'invalidArgument',
@@ -257,14 +264,15 @@ function mountByContext(
 /** The same by mount(2), for the one option that fsconfig(2) has no name for (iversion). It is attached at once. */
 function mountByCall(
   builder: PlanBuilder,
-  { mount, options }: MountPlan,
+  { mount, options, context }: MountPlan,
   root: Slot,
   target: Slot,
   { out, attrs }: { out: Slot; attrs: number },
 ): void {
   const fstype = mount.type ?? 'none'
   const flags = options.superblockFlags
-  const data = options.data.join(',')
+  // A context may have a comma (its categories), so mount(2) takes it in quotes.
+  const data = [...options.data, ...context.map(each => each.replace(/=(.*)/, '="$1"'))].join(',')
   builder.child.push(
     step(
       'mount',

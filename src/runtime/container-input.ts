@@ -95,6 +95,7 @@ export interface StdioInput {
   readonly preservedFds: number
 }
 
+/** All that a container's plan depends on, found beforehand so that composing it is pure: same input, same plan. */
 export interface ContainerInput {
   readonly id: string
   readonly spec: RuntimeSpec

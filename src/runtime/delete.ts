@@ -9,6 +9,7 @@ import { runPoststopHooks } from './run-hooks.ts'
 import type { RuntimeOptions } from './runtime-options.ts'
 import { StateDirectory } from './state-directory.ts'
 
+/** How to delete. */
 export interface DeleteOptions extends RuntimeOptions {
   /** Kill it first when it runs, and be content when it does not exist. */
   readonly force: boolean

@@ -7,6 +7,7 @@ import type { RuntimeOptions } from './runtime-options.ts'
 
 export const SIGKILL = 9
 
+/** Whom to signal. */
 export interface KillOptions extends RuntimeOptions {
   /** Signal every process of the container. */
   readonly all: boolean

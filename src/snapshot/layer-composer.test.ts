@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'bun:test'
-import { type ArchiveEntry, archive } from '../../test/image/tar-archive.ts'
+import { type ArchiveEntry, archive } from '../../test/support/tar-archive.ts'
 import { TarParser } from '../lib/tar/parser.ts'
 import { ENTRY_KINDS } from './entry-encoder.ts'
 import { parseEntryPath, parseMarker } from './entry-path.ts'

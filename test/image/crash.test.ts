@@ -5,8 +5,8 @@ import { join } from 'node:path'
 import { parseDigest } from '../../src/oci/digest.ts'
 import { LayerStore } from '../../src/snapshot/layer-store.ts'
 import { testIf } from '../support/requirement.ts'
+import { archive } from '../support/tar-archive.ts'
 import { sha256 } from './layout-builder.ts'
-import { archive } from './tar-archive.ts'
 import { TemporaryDirectory } from './tree.ts'
 
 const rootTest = testIf('root')

@@ -6,8 +6,8 @@ import { BerthError, messageOf } from '../../src/lib/error.ts'
 import { parseDigest } from '../../src/oci/digest.ts'
 import { type Layer, LayerStore } from '../../src/snapshot/layer-store.ts'
 import { testIf } from '../support/requirement.ts'
+import { type ArchiveEntry, archive } from '../support/tar-archive.ts'
 import { sha256 } from './layout-builder.ts'
-import { type ArchiveEntry, archive } from './tar-archive.ts'
 import { run, TemporaryDirectory, treeOf } from './tree.ts'
 
 const rootTest = testIf('root')

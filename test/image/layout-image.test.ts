@@ -7,8 +7,8 @@ import { type OpenLayoutImageOptions, openLayoutImage } from '../../src/image/oc
 import { OCI_INDEX, OCI_MANIFEST } from '../../src/oci/media-types.ts'
 import { parsePlatform } from '../../src/oci/platform.ts'
 import { testIf } from '../support/requirement.ts'
+import { archive } from '../support/tar-archive.ts'
 import { type Compression, LayoutBuilder, tagged } from './layout-builder.ts'
-import { archive } from './tar-archive.ts'
 import { run, TemporaryDirectory, treeOf } from './tree.ts'
 
 const rootTest = testIf('root')

@@ -1,6 +1,7 @@
 import { closeSync, openSync, writeSync } from 'node:fs'
 import { BerthError, messageOf } from '../../lib/error.ts'
 
+/** `--log`, `--log-format` (`text` or `json`) and `--debug`. */
 export interface LogOptions {
   /** Null: standard error. */
   readonly path: string | null

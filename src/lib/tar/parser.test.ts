@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'bun:test'
 import fc from 'fast-check'
-import { type ArchiveEntry, archive, encodeEntry, paxRecord } from '../../../test/image/tar-archive.ts'
+import { type ArchiveEntry, archive, encodeEntry, paxRecord } from '../../../test/support/tar-archive.ts'
 import { BerthError } from '../error.ts'
 import type { TarEntry } from './entry.ts'
 import { TarParser } from './parser.ts'

@@ -271,7 +271,11 @@ export class Box {
   async remove(): Promise<void> {
     this.#enclosure = []
     for (const probe of this.#probes) probe.kill('SIGKILL')
-    for (const id of this.#made) await this.cli(['delete', '--force', id])
+    for (const id of this.#made) {
+      // runc gives up on a cgroup that is still emptying, and succeeds the next time.
+      const gone = async () => (await this.cli(['delete', '--force', id])).status === 0
+      await poll(gone, `delete --force ${id}`)
+    }
     rmSync(this.bundle, { recursive: true, force: true })
   }
 

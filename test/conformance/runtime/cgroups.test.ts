@@ -119,6 +119,16 @@ describe('linux.resources', () => {
     expect(await refusal({ cpu: { period: 1n, quota: 1n } })).toMatch(/cpu/)
   })
 
+  conforms(
+    'memory.kernel and kernelTCP, which the kernel no longer has, are a warning',
+    async box => {
+      const memory = { kernel: 64n * MIB, kernelTCP: 8n * MIB }
+      const { status, stderr } = await box.run(['true'], { linux: { resources: { memory } } })
+      expect([status, stderr]).toEqual([0, expect.stringMatching(/memory.kernel .*\n.*memory.kernelTCP /)])
+    },
+    { notOnRunc: 'it warns of kernel only' },
+  )
+
   conforms('memory.limit that is hit ends the process with SIGKILL: exit status 137', async box => {
     const resources = { memory: { limit: 32n * MIB, swap: 32n * MIB } }
     const { status, stdout } = await box.run(['probe', 'touch', '64'], { linux: { resources } })
@@ -217,7 +227,6 @@ describe('linux.resources', () => {
       expect(await refusal({ rdma: { mlx5_0: { hcaHandles: 1 } } })).toMatch(/rdma/)
       expect(await refusal({ network: { classID: 1 } })).toMatch(/net_cls|classid/i)
       expect(await refusal({ network: { priorities: [{ name: 'lo', priority: 1 }] } })).toMatch(/net_prio|prio/i)
-      expect(await refusal({ memory: { kernel: 64n * MIB } })).toMatch(/kernel|kmem/)
       expect(await refusal({ blockIO: { weight: 100 } })).toMatch(/weight/)
       expect(await refusal({ blockIO: { leafWeight: 100 } })).toMatch(/leaf/i)
       expect(await refusal({ unified: { 'nosuch.max': '1' } })).toMatch(/nosuch|unified/)
