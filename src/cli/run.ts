@@ -1,14 +1,15 @@
 import { existsSync, writeFileSync } from 'node:fs'
 import type { ContainerOptions } from '../engine/container-options.ts'
-import { engineRoots } from '../engine/data-root.ts'
 import {
   attachContainer,
   type Engine,
   type EngineContainer,
   makeContainer,
+  openEngine,
   putAway,
   startEngineContainer,
 } from '../engine/run-container.ts'
+import { sweepContainers } from '../engine/sweep.ts'
 import { forwardSignals } from '../host/signals.ts'
 import { outputWriter, rawTerminal, relayInput } from '../host/terminal.ts'
 import { BerthError } from '../lib/error.ts'
@@ -41,7 +42,7 @@ export async function runCommand(args: readonly string[]): Promise<number> {
   const cidfile = parsed.value('cidfile')
   if (cidfile !== undefined && existsSync(cidfile))
     throw new BerthError('conflict', `Cannot write container id file "${cidfile}": it exists, remove it or use another`)
-  const engine: Engine = { roots: engineRoots(), warn: message => console.error(`berth: warning: ${message}`) }
+  const engine = openEngine(message => console.error(`berth: warning: ${message}`))
   try {
     return await runAndRemove(options, engine, parsed)
   } catch (error) {
@@ -94,6 +95,8 @@ async function converse(
   using _ = proxySignals ? forwardSignals(signal => void shim.signal(signal).catch(() => undefined)) : null
   await using _raw = terminal && interactive ? await rawTerminal() : null
   await startEngineContainer(container, engine)
+  // While the program runs: what other clients have left that were killed.
+  await sweepContainers(engine)
   const { code } = interactive ? await relayInput(shim, terminal) : await shim.exited
   return code
 }

@@ -1,6 +1,6 @@
 import { join } from 'node:path'
 import type { Mount } from '../oci/runtime-spec.ts'
-import { INIT_PATH, type SpecInput } from './compose-spec.ts'
+import { INIT_PATH, type SpecInput } from './spec-input.ts'
 
 /** The files that the engine generates for each container and mounts over the image's. */
 export const GENERATED_FILES = ['hostname', 'hosts', 'resolv.conf'] as const

@@ -1,12 +1,12 @@
-import type { Resources } from '../oci/runtime-spec-resources.ts'
+import type { LinuxResources } from '../linux/cgroup/resources.ts'
 import { CONTAINER_DEFAULTS } from '../security/defaults.ts'
-import type { SpecInput } from './compose-spec.ts'
+import type { SpecInput } from './spec-input.ts'
 
 const CPU_PERIOD_MICROSECONDS = 100_000n
 const UNLIMITED = -1n
 
 /** `-m`, `--cpus` and their like as the runtime's resources. */
-export function composeResources({ options, devices, rootless, cgroupsPath }: SpecInput): Resources {
+export function composeResources({ options, devices, rootless, cgroupsPath }: SpecInput): LinuxResources {
   const { resources, privileged } = options
   const { memoryBytes, memorySwapBytes, memoryReservationBytes } = resources
   const pids = resources.pidsLimit ?? BigInt(CONTAINER_DEFAULTS.pidsLimit)

@@ -1,12 +1,11 @@
 import { join } from 'node:path'
 import type { RunnableImage } from '../image/image.ts'
-import { formatJson } from '../lib/json-shape.ts'
 import type { Plan } from '../plan/step.ts'
 import { prepareContainer } from '../runtime/create.ts'
 import { allocateRange } from '../security/id-ranges.ts'
 import { GENERATED_FILES } from './compose-spec-mounts.ts'
 import type { ContainerOptions } from './container-options.ts'
-import { describeContainer } from './prepare-container.ts'
+import { bundleOf, describeContainer } from './prepare-container.ts'
 import { isRootless } from './rootless.ts'
 import { containerDirectory, createOptions, type Engine } from './run-container.ts'
 
@@ -14,17 +13,15 @@ import { containerDirectory, createOptions, type Engine } from './run-container.
 const EXPLAINED_ID = '0'.repeat(64)
 
 /** The plan of a container that is not made: the same composition as for a real one, with an id of zeros and the first id range. */
-export async function explainContainer(options: ContainerOptions, image: RunnableImage, engine: Engine): Promise<Plan> {
+export async function explainContainer(
+  options: ContainerOptions,
+  image: RunnableImage,
+  engine: Pick<Engine, 'roots' | 'warn'>,
+): Promise<Plan> {
   const directory = containerDirectory(engine.roots, EXPLAINED_ID)
   const range = options.userns === 'auto' && !isRootless() ? allocateRange(new Set()) : null
   const description = await describeContainer(EXPLAINED_ID, options, image, range, directory)
-  const bundle = {
-    path: directory,
-    spec: description.spec,
-    configText: formatJson(description.spec),
-    root: '/',
-    warnings: [],
-  }
+  const bundle = bundleOf(description, directory)
   const { plan } = await prepareContainer(EXPLAINED_ID, bundle, join(engine.roots.run, EXPLAINED_ID), {
     ...createOptions(description, directory, options, engine),
     pendingFiles: new Set(GENERATED_FILES.map(name => join(directory, name))),

@@ -1,8 +1,8 @@
 import { readdirSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { BerthError } from '../lib/error.ts'
-import type { HostDevice } from './compose-spec.ts'
 import type { ContainerOptions, DeviceOption } from './container-options.ts'
+import type { HostDevice } from './spec-input.ts'
 
 /** The devices that a container asks for; a directory stands for all devices below it, as in Docker. */
 export function findDevices(options: ContainerOptions): readonly HostDevice[] {

@@ -14,8 +14,10 @@ import { O_DIRECTORY, O_RDONLY } from '../linux/open-flags.ts'
 import type { SeccompConfig } from '../linux/seccomp/config.ts'
 import type { RuntimeSpec } from '../oci/runtime-spec.ts'
 import { parseRuntimeSpec } from '../oci/runtime-spec-parser.ts'
+import { validateRuntimeSpec } from '../oci/runtime-validate.ts'
 import { SlotTable } from '../plan/slots.ts'
 import { step } from '../plan/step.ts'
+import type { Bundle } from '../runtime/bundle.ts'
 import type { RootSource } from '../runtime/container-input.ts'
 import { heldCapabilities } from '../runtime/host-facts.ts'
 import { writeIdMaps } from '../runtime/id-maps.ts'
@@ -115,6 +117,12 @@ function hardNofile(): bigint | null {
   if ((heldCapabilities() & capabilityMask(['CAP_SYS_RESOURCE'])) !== 0n) return null
   const hard = NOFILE_LINE.exec(readFileSync('/proc/self/limits', 'utf8'))?.[1]
   return hard === undefined || hard === 'unlimited' ? null : BigInt(hard)
+}
+
+/** The description as the bundle that the runtime makes it from. */
+export function bundleOf({ spec }: ContainerDescription, directory: string): Bundle {
+  const warnings = validateRuntimeSpec(spec)
+  return { path: directory, spec, configText: formatJson(spec), root: join(directory, 'rootfs'), warnings }
 }
 
 /** Makes the container's directory: its layer, and the generated files, owned by the container's root. */

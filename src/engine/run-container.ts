@@ -1,4 +1,5 @@
 import { join } from 'node:path'
+import { ownIdentity } from '../host/process-identity.ts'
 import { connectShim, type ShimConnection } from '../host/shim-client.ts'
 import { SHIM_SOCKET } from '../runtime/compose-shim.ts'
 import type { FoundContainer } from '../runtime/container-state.ts'
@@ -8,9 +9,10 @@ import { startContainer } from '../runtime/start.ts'
 import { CONTAINER_DEFAULTS } from '../security/defaults.ts'
 import { checkName, generateName, newContainerId } from './container-name.ts'
 import type { ContainerOptions } from './container-options.ts'
-import type { EngineRoots } from './data-root.ts'
+import { type EngineRoots, engineRoots } from './data-root.ts'
 import { openImage } from './open-image.ts'
 import {
+  bundleOf,
   type ContainerDescription,
   describeContainer,
   makeContainerDirectory,
@@ -22,7 +24,14 @@ import { StateDatabase } from './state-database.ts'
 /** What the engine works with. */
 export interface Engine {
   readonly roots: EngineRoots
+  readonly database: StateDatabase
   readonly warn: (message: string) => void
+}
+
+/** Opens the engine of the user who calls. */
+export function openEngine(warn: (message: string) => void): Engine {
+  const roots = engineRoots()
+  return { roots, database: new StateDatabase(roots.data), warn }
 }
 
 /** A container of the engine that is there and waits for its start. */
@@ -49,15 +58,23 @@ export async function makeContainer(options: ContainerOptions, engine: Engine): 
   const image = await openImage(options.image, roots.data, engine.warn)
   const id = newContainerId()
   const directory = containerDirectory(roots, id)
-  using database = new StateDatabase(roots.data)
+  const { database } = engine
   await using undo = new AsyncDisposableStack()
-  const row = { id, name, image: image.name, created: new Date().toISOString(), autoRemove: options.autoRemove }
+  const row = {
+    id,
+    name,
+    image: image.name,
+    created: new Date().toISOString(),
+    autoRemove: options.autoRemove,
+    client: ownIdentity(),
+  }
   const range = database.add(row, options.userns === 'auto' && !isRootless())
   undo.defer(() => database.remove(id))
   undo.defer(() => removeContainerDirectory(directory))
   const description = await describeContainer(id, options, image, range, directory)
   makeContainerDirectory(directory, description, options, range)
-  const created = await createContainer(id, createOptions(description, directory, options, engine))
+  const create = createOptions(description, directory, options, engine)
+  const created = await createContainer(id, create, bundleOf(description, directory))
   undo.move()
   return { id, name, directory, autoRemove: options.autoRemove, created }
 }
@@ -67,7 +84,7 @@ export function createOptions(
   description: ContainerDescription,
   directory: string,
   options: ContainerOptions,
-  engine: Engine,
+  engine: Pick<Engine, 'roots' | 'warn'>,
 ): CreateOptions {
   const { log } = CONTAINER_DEFAULTS
   return {
@@ -90,7 +107,11 @@ export function createOptions(
   }
 }
 
-function runtimeOptions(engine: Engine): { root: string; systemdCgroup: boolean; warn: (message: string) => void } {
+function runtimeOptions(engine: Pick<Engine, 'roots' | 'warn'>): {
+  root: string
+  systemdCgroup: boolean
+  warn: (message: string) => void
+} {
   return { root: engine.roots.run, systemdCgroup: false, warn: engine.warn }
 }
 
@@ -116,7 +137,7 @@ export async function startEngineContainer(container: EngineContainer, engine: E
 export async function putAway(container: EngineContainer, exitCode: number, engine: Engine): Promise<void> {
   const found: FoundContainer = { ...container.created, status: 'stopped' }
   await destroyContainer(found, runtimeOptions(engine))
-  using database = new StateDatabase(engine.roots.data)
+  const { database } = engine
   if (!container.autoRemove) {
     database.ended(container.id, exitCode)
     return

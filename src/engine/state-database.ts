@@ -1,6 +1,7 @@
 import { Database } from 'bun:sqlite'
 import { chmodSync, mkdirSync } from 'node:fs'
 import { join } from 'node:path'
+import type { ProcessIdentity } from '../host/process-identity.ts'
 import { BerthError } from '../lib/error.ts'
 import { allocateRange, type IdRange } from '../security/id-ranges.ts'
 
@@ -16,6 +17,8 @@ export interface ContainerRow {
   readonly autoRemove: boolean
   /** Null while it runs. */
   readonly exitCode: number | null
+  /** Who waits for its end and puts it away. */
+  readonly client: ProcessIdentity
 }
 
 const SCHEMA = `
@@ -26,14 +29,19 @@ CREATE TABLE IF NOT EXISTS container (
   created TEXT NOT NULL,
   range_start INTEGER UNIQUE,
   auto_remove INTEGER NOT NULL,
-  exit_code INTEGER
+  exit_code INTEGER,
+  client_pid INTEGER NOT NULL,
+  client_ticks INTEGER NOT NULL
 ) STRICT`
 
 /** How long another process may hold the database. */
 const BUSY_TIMEOUT_MS = 5000
 
-/** The engine's memory: which containers there are, their names and their id ranges. One file, SQLite in WAL mode. */
-export class StateDatabase implements Disposable {
+/**
+ * The engine's memory: which containers there are, their names and their id ranges. One file, SQLite in WAL mode.
+ * It is never closed: the last close would copy the log back and wait for the disk, some 10 ms, and the next to open does as well without.
+ */
+export class StateDatabase {
   readonly #database: Database
 
   /** Opens `state.db` in the data root, and makes it the first time. */
@@ -64,8 +72,19 @@ export class StateDatabase implements Disposable {
       const used = this.#database.query('SELECT range_start FROM container WHERE range_start IS NOT NULL').values()
       const range = wantsRange ? allocateRange(new Set(used.map(([start]) => Number(start)))) : null
       this.#database
-        .query('INSERT INTO container (id, name, image, created, range_start, auto_remove) VALUES (?, ?, ?, ?, ?, ?)')
-        .run(row.id, row.name, row.image, row.created, range?.start ?? null, row.autoRemove ? 1 : 0)
+        .query(
+          'INSERT INTO container (id, name, image, created, range_start, auto_remove, client_pid, client_ticks) VALUES (?, ?, ?, ?, ?, ?, ?, ?)',
+        )
+        .run(
+          row.id,
+          row.name,
+          row.image,
+          row.created,
+          range?.start ?? null,
+          row.autoRemove ? 1 : 0,
+          row.client.pid,
+          row.client.startTicks,
+        )
       return range
     })
     return insert.immediate()
@@ -84,9 +103,11 @@ export class StateDatabase implements Disposable {
   /** All containers, oldest first. */
   list(): readonly ContainerRow[] {
     return this.#database
-      .query('SELECT id, name, image, created, range_start, auto_remove, exit_code FROM container ORDER BY created')
+      .query(
+        'SELECT id, name, image, created, range_start, auto_remove, exit_code, client_pid, client_ticks FROM container ORDER BY created',
+      )
       .values()
-      .map(([id, name, image, created, rangeStart, autoRemove, exitCode]) => ({
+      .map(([id, name, image, created, rangeStart, autoRemove, exitCode, pid, ticks]) => ({
         id: String(id),
         name: String(name),
         image: String(image),
@@ -94,10 +115,7 @@ export class StateDatabase implements Disposable {
         rangeStart: rangeStart === null ? null : Number(rangeStart),
         autoRemove: autoRemove === 1,
         exitCode: exitCode === null ? null : Number(exitCode),
+        client: { pid: Number(pid), startTicks: Number(ticks) },
       }))
-  }
-
-  [Symbol.dispose](): void {
-    this.#database.close()
   }
 }

@@ -14,6 +14,13 @@ export function processIdentity(pid: number): ProcessIdentity | null {
   return stat === null ? null : { pid, startTicks: Number(stat.startTimeTicks) }
 }
 
+/** The identity of this process. */
+export function ownIdentity(): ProcessIdentity {
+  const identity = processIdentity(process.pid)
+  invariant(identity !== null, 'this process exists')
+  return identity
+}
+
 /** Whether the process is still there and not a zombie. */
 export function sameProcess(identity: ProcessIdentity): boolean {
   const stat = readProcStat(identity.pid)

@@ -16,6 +16,7 @@ import {
 import { CAPABILITIES } from '../linux/capabilities.ts'
 import { KNOWN_MOUNT_OPTIONS } from '../linux/mount-options.ts'
 import { NAMESPACES, type NamespaceType } from '../linux/namespaces.ts'
+import * as seccomp from '../linux/seccomp/config.ts'
 import { OCI_VERSION_MAX, OCI_VERSION_MIN } from './oci-version.ts'
 import { HOOK_KINDS } from './runtime-spec.ts'
 import * as linux from './runtime-spec-linux.ts'
@@ -61,11 +62,11 @@ export interface CgroupFeatures {
 
 /** What the filter compiler takes; `supportedFlags` are those of `knownFlags` that the running kernel takes too. */
 export interface SeccompFeatures extends Enabled {
-  readonly actions?: readonly linux.SeccompAction[]
-  readonly operators?: readonly linux.SeccompOperator[]
+  readonly actions?: readonly seccomp.SeccompAction[]
+  readonly operators?: readonly seccomp.SeccompOperator[]
   readonly archs?: readonly linux.SeccompArchitecture[]
-  readonly knownFlags?: readonly linux.SeccompFlag[]
-  readonly supportedFlags?: readonly linux.SeccompFlag[]
+  readonly knownFlags?: readonly seccomp.SeccompFlag[]
+  readonly supportedFlags?: readonly seccomp.SeccompFlag[]
 }
 
 /** Of resctrl: whether `schemata` and `enableMonitoring` of `linux.intelRdt` are understood. */
@@ -90,7 +91,7 @@ export interface Build {
   readonly version: string
   readonly seccompArchitectures: readonly linux.SeccompArchitecture[]
   /** Those the running kernel takes. */
-  readonly supportedSeccompFlags: readonly linux.SeccompFlag[]
+  readonly supportedSeccompFlags: readonly seccomp.SeccompFlag[]
   readonly cgroup: CgroupFeatures
   readonly intelRdt: IntelRdtFeatures
   readonly selinux: boolean
@@ -112,10 +113,10 @@ export function runtimeFeatures(build: Build): RuntimeFeatures {
       cgroup: build.cgroup,
       seccomp: {
         enabled: true,
-        actions: sorted(linux.SECCOMP_ACTIONS),
-        operators: sorted(linux.SECCOMP_OPERATORS),
+        actions: sorted(seccomp.SECCOMP_ACTIONS),
+        operators: sorted(seccomp.SECCOMP_OPERATORS),
         archs: sorted(build.seccompArchitectures),
-        knownFlags: sorted(linux.SECCOMP_FLAGS),
+        knownFlags: sorted(seccomp.SECCOMP_FLAGS),
         supportedFlags: sorted(build.supportedSeccompFlags),
       },
       apparmor: { enabled: true },
@@ -145,11 +146,11 @@ const featuresShape: Shape<RuntimeFeatures> = object<RuntimeFeatures>({
     cgroup: object<CgroupFeatures>({ v1: flag, v2: flag, systemd: flag, systemdUser: flag, rdma: flag }),
     seccomp: object<SeccompFeatures>({
       enabled: flag,
-      actions: list(oneOf(linux.SECCOMP_ACTIONS)),
-      operators: list(oneOf(linux.SECCOMP_OPERATORS)),
+      actions: list(oneOf(seccomp.SECCOMP_ACTIONS)),
+      operators: list(oneOf(seccomp.SECCOMP_OPERATORS)),
       archs: list(oneOf(linux.SECCOMP_ARCHITECTURES)),
-      knownFlags: list(oneOf(linux.SECCOMP_FLAGS)),
-      supportedFlags: list(oneOf(linux.SECCOMP_FLAGS)),
+      knownFlags: list(oneOf(seccomp.SECCOMP_FLAGS)),
+      supportedFlags: list(oneOf(seccomp.SECCOMP_FLAGS)),
     }),
     apparmor: enabled,
     selinux: enabled,

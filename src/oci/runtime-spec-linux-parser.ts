@@ -19,6 +19,13 @@ import {
 import type { IdMapping } from '../linux/id-map.ts'
 import { NAMESPACES } from '../linux/namespaces.ts'
 import {
+  SECCOMP_ACTIONS,
+  SECCOMP_FLAGS,
+  SECCOMP_OPERATORS,
+  type SeccompArgument,
+  type SeccompSyscall,
+} from '../linux/seccomp/config.ts'
+import {
   type Device,
   type IntelRdt,
   type Linux,
@@ -29,13 +36,8 @@ import {
   type NetDevice,
   type Personality,
   ROOTFS_PROPAGATIONS,
-  SECCOMP_ACTIONS,
   SECCOMP_ARCHITECTURES,
-  SECCOMP_FLAGS,
-  SECCOMP_OPERATORS,
   type Seccomp,
-  type SeccompArgument,
-  type SeccompSyscall,
   type TimeOffset,
   type TimeOffsets,
 } from './runtime-spec-linux.ts'

@@ -5,7 +5,8 @@
 
 import type { IdMapping } from '../linux/id-map.ts'
 import type { NamespaceType } from '../linux/namespaces.ts'
-import type { Resources } from './runtime-spec-resources.ts'
+import type { SeccompConfig } from '../linux/seccomp/config.ts'
+import type { LinuxResources } from '../linux/cgroup/resources.ts'
 
 /** What only Linux knows. Source: config-linux.md. */
 export interface Linux {
@@ -15,7 +16,7 @@ export interface Linux {
   readonly uidMappings?: readonly IdMapping[]
   readonly gidMappings?: readonly IdMapping[]
   readonly namespaces?: readonly Namespace[]
-  readonly resources?: Resources
+  readonly resources?: LinuxResources
   readonly cgroupsPath?: string
   readonly rootfsPropagation?: (typeof ROOTFS_PROPAGATIONS)[number]
   readonly seccomp?: Seccomp
@@ -67,35 +68,6 @@ export const ROOTFS_PROPAGATIONS = [
   'runbindable',
 ] as const
 
-export const SECCOMP_ACTIONS = [
-  'SCMP_ACT_KILL',
-  'SCMP_ACT_KILL_PROCESS',
-  'SCMP_ACT_KILL_THREAD',
-  'SCMP_ACT_TRAP',
-  'SCMP_ACT_ERRNO',
-  'SCMP_ACT_TRACE',
-  'SCMP_ACT_ALLOW',
-  'SCMP_ACT_LOG',
-  'SCMP_ACT_NOTIFY',
-] as const
-
-export const SECCOMP_OPERATORS = [
-  'SCMP_CMP_NE',
-  'SCMP_CMP_LT',
-  'SCMP_CMP_LE',
-  'SCMP_CMP_EQ',
-  'SCMP_CMP_GE',
-  'SCMP_CMP_GT',
-  'SCMP_CMP_MASKED_EQ',
-] as const
-
-export const SECCOMP_FLAGS = [
-  'SECCOMP_FILTER_FLAG_TSYNC',
-  'SECCOMP_FILTER_FLAG_LOG',
-  'SECCOMP_FILTER_FLAG_SPEC_ALLOW',
-  'SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV',
-] as const
-
 export const SECCOMP_ARCHITECTURES = [
   'SCMP_ARCH_X86',
   'SCMP_ARCH_X86_64',
@@ -122,34 +94,11 @@ export const SECCOMP_ARCHITECTURES = [
   'SCMP_ARCH_RISCV64',
 ] as const
 
-export type SeccompAction = (typeof SECCOMP_ACTIONS)[number]
-export type SeccompOperator = (typeof SECCOMP_OPERATORS)[number]
-export type SeccompFlag = (typeof SECCOMP_FLAGS)[number]
 export type SeccompArchitecture = (typeof SECCOMP_ARCHITECTURES)[number]
 
-export interface Seccomp {
-  readonly defaultAction: SeccompAction
-  readonly defaultErrnoRet?: number
+/** `linux.seccomp`, with any architecture of the spec: a filter can be compiled for some of them. */
+export interface Seccomp extends SeccompConfig {
   readonly architectures?: readonly SeccompArchitecture[]
-  readonly flags?: readonly SeccompFlag[]
-  readonly listenerPath?: string
-  readonly listenerMetadata?: string
-  readonly syscalls?: readonly SeccompSyscall[]
-}
-
-export interface SeccompSyscall {
-  readonly names: readonly string[]
-  readonly action: SeccompAction
-  readonly errnoRet?: number
-  readonly args?: readonly SeccompArgument[]
-}
-
-export interface SeccompArgument {
-  /** 0 to 5. */
-  readonly index: number
-  readonly value: bigint
-  readonly valueTwo?: bigint
-  readonly op: SeccompOperator
 }
 
 /** Shares of cache and memory bandwidth through resctrl. Source: config-linux.md › IntelRdt. */

@@ -17,20 +17,7 @@ import {
   uint32,
   uint64,
 } from '../lib/json-shape.ts'
-import type {
-  BlockIo,
-  Cpu,
-  DeviceRule,
-  HugepageLimit,
-  InterfacePriority,
-  Memory,
-  Network,
-  Pids,
-  Rdma,
-  Resources,
-  ThrottleDevice,
-  WeightDevice,
-} from './runtime-spec-resources.ts'
+import type { BlockIoResources, CpuResources, DeviceCgroupRule, HugepageLimit, InterfacePriority, LinuxResources, MemoryResources, NetworkResources, PidsResources, RdmaLimit, ThrottleDevice, WeightDevice } from '../linux/cgroup/resources.ts'
 
 /** int64 by the schema; no Linux has a device number of more than 32 bits, and -1 is any. */
 export const deviceNumber: Shape<number> = integer(-1, 0xffff_ffff)
@@ -39,7 +26,7 @@ const throttles: Shape<readonly ThrottleDevice[]> = list(
   object<ThrottleDevice>({ major: required(deviceNumber), minor: required(deviceNumber), rate: uint64 }),
 )
 
-const blockIo: Shape<BlockIo> = object<BlockIo>({
+const blockIo: Shape<BlockIoResources> = object<BlockIoResources>({
   weight: uint16,
   leafWeight: uint16,
   weightDevice: list(
@@ -57,10 +44,10 @@ const blockIo: Shape<BlockIo> = object<BlockIo>({
 })
 
 /** `linux.resources` of config.json. */
-export const resourcesShape: Shape<Resources> = object<Resources>({
+export const resourcesShape: Shape<LinuxResources> = object<LinuxResources>({
   unified: map(text),
   devices: list(
-    object<DeviceRule>({
+    object<DeviceCgroupRule>({
       allow: required(flag),
       type: text,
       major: deviceNumber,
@@ -68,9 +55,9 @@ export const resourcesShape: Shape<Resources> = object<Resources>({
       access: text,
     }),
   ),
-  pids: object<Pids>({ limit: required(int64) }),
+  pids: object<PidsResources>({ limit: required(int64) }),
   blockIO: blockIo,
-  cpu: object<Cpu>({
+  cpu: object<CpuResources>({
     shares: uint64,
     quota: int64,
     burst: uint64,
@@ -84,7 +71,7 @@ export const resourcesShape: Shape<Resources> = object<Resources>({
   hugepageLimits: list(
     object<HugepageLimit>({ pageSize: required(matching(/^[1-9][0-9]*[KMG]B$/)), limit: required(uint64) }),
   ),
-  memory: object<Memory>({
+  memory: object<MemoryResources>({
     limit: int64,
     reservation: int64,
     swap: int64,
@@ -95,17 +82,17 @@ export const resourcesShape: Shape<Resources> = object<Resources>({
     useHierarchy: flag,
     checkBeforeUpdate: flag,
   }),
-  network: object<Network>({
+  network: object<NetworkResources>({
     classID: uint32,
     priorities: list(object<InterfacePriority>({ name: required(text), priority: required(uint32) })),
   }),
-  rdma: map(object<Rdma>({ hcaHandles: uint32, hcaObjects: uint32 })),
+  rdma: map(object<RdmaLimit>({ hcaHandles: uint32, hcaObjects: uint32 })),
 })
 
 /**
  * Parses a lone resources object, the file of `update --resources`. `name` is what errors call it.
  * @throws {BerthError} invalidArgument, naming the path of what is wrong.
  */
-export function parseResources(json: string, name = 'resources.json'): Parsed<Resources> {
+export function parseResources(json: string, name = 'resources.json'): Parsed<LinuxResources> {
   return parseJson(json, name, resourcesShape)
 }

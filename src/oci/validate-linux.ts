@@ -8,7 +8,7 @@ import type { NamespaceType } from '../linux/namespaces.ts'
 import { sysctlNamespace, sysctlPath } from '../linux/sysctl.ts'
 import type { Findings } from './findings.ts'
 import type { Linux, MemoryPolicy } from './runtime-spec-linux.ts'
-import type { DeviceRule } from './runtime-spec-resources.ts'
+import type { DeviceCgroupRule } from '../linux/cgroup/resources.ts'
 import type { IdMaps } from './validate-process.ts'
 
 /** Checks the `linux` section, except seccomp. `maps` are the ids of a new user namespace, else null. */
@@ -132,7 +132,7 @@ function validateDevices(linux: Linux, maps: IdMaps | null, findings: Findings):
 }
 
 /** Checks device rules, of a config or of `update`. */
-export function validateDeviceRules(rules: readonly DeviceRule[], path: string, findings: Findings): void {
+export function validateDeviceRules(rules: readonly DeviceCgroupRule[], path: string, findings: Findings): void {
   for (const [index, { type, access }] of rules.entries()) {
     if (type !== undefined && !['', 'a', 'b', 'c'].includes(type)) {
       findings.problem(`${path}[${index}].type`, `is ${JSON.stringify(type)}, expected a, b or c`)

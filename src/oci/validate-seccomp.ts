@@ -1,7 +1,8 @@
 /** Whether the parts of `linux.seccomp` fit together. Source: runtime-spec › Seccomp, seccomp(2). */
 
+import type { SeccompAction, SeccompSyscall } from '../linux/seccomp/config.ts'
 import type { Findings } from './findings.ts'
-import type { Seccomp, SeccompAction, SeccompSyscall } from './runtime-spec-linux.ts'
+import type { Seccomp } from './runtime-spec-linux.ts'
 
 /** Actions whose return data an errno fills. */
 const WITH_ERRNO: readonly SeccompAction[] = ['SCMP_ACT_ERRNO', 'SCMP_ACT_TRACE']

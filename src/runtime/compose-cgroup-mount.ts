@@ -6,7 +6,7 @@ import type { MountOptions } from '../linux/mount-options.ts'
 import { AT_EMPTY_PATH } from '../linux/open-flags.ts'
 import type { Slot } from '../plan/slots.ts'
 import { type Step, step } from '../plan/step.ts'
-import { attach } from './compose-mounts.ts'
+import { attach } from './attach.ts'
 import { type ContainerInput, namespaceOf } from './container-input.ts'
 import type { PlanBuilder } from './plan-builder.ts'
 

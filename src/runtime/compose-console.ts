@@ -3,7 +3,7 @@ import { AT_EMPTY_PATH, O_DIRECTORY, O_PATH, RESOLVE_IN_ROOT, RESOLVE_NO_MAGICLI
 import type { ConsoleSize, Process } from '../oci/runtime-spec.ts'
 import type { Slot } from '../plan/slots.ts'
 import { step } from '../plan/step.ts'
-import { attach } from './compose-mounts.ts'
+import { attach } from './attach.ts'
 import type { PlanBuilder } from './plan-builder.ts'
 
 /** A terminal made for the process: the slave is its stdio, the master goes to whoever talks to it. */

@@ -4,7 +4,7 @@ import { S_IFBLK, S_IFCHR, S_IFIFO } from '../linux/open-flags.ts'
 import type { Device } from '../oci/runtime-spec-linux.ts'
 import type { Slot } from '../plan/slots.ts'
 import { step } from '../plan/step.ts'
-import { attach } from './compose-mounts.ts'
+import { attach } from './attach.ts'
 import { type ContainerInput, inUserNamespace } from './container-input.ts'
 import type { PlanBuilder } from './plan-builder.ts'
 

@@ -4,8 +4,6 @@ import { formatIdMap } from '../linux/id-map.ts'
 import {
   MOUNT_ATTR_IDMAP,
   MOUNT_ATTR_RDONLY,
-  MOVE_MOUNT_F_EMPTY_PATH,
-  MOVE_MOUNT_T_EMPTY_PATH,
   MS_REC,
   MS_REMOUNT,
   MS_SLAVE,
@@ -27,13 +25,13 @@ import {
 import type { Mount } from '../oci/runtime-spec.ts'
 import type { Slot } from '../plan/slots.ts'
 import { type Step, step } from '../plan/step.ts'
+import { attach } from './attach.ts'
 import { composeCgroupMount } from './compose-cgroup-mount.ts'
 import type { Handover } from './compose-handover.ts'
 import { type ContainerInput, inUserNamespace } from './container-input.ts'
 import { absoluteSource } from './mount-source.ts'
 import type { PlanBuilder } from './plan-builder.ts'
 
-const MOVE = MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH
 const EEXIST = 17
 /** fsconfig(2) takes strings of at most 255 bytes; longer options go through mount(2). */
 const FSCONFIG_LIMIT = 255
@@ -373,9 +371,4 @@ function remount(builder: PlanBuilder, { mount, options }: MountPlan, root: Slot
       'change the attributes of the mount (remount)',
     ),
   )
-}
-
-/** Mounts a detached mount at a target that was resolved once, by fd only. */
-export function attach(from: Slot, to: Slot, destination: string): Step {
-  return step('move_mount', { from, to, path: '', flags: MOVE }, `mount it at ${destination}`)
 }

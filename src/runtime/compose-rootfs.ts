@@ -13,7 +13,7 @@ import { AT_EMPTY_PATH, AT_RECURSIVE, AT_SYMLINK_NOFOLLOW, S_IFDIR } from '../li
 import type { Slot } from '../plan/slots.ts'
 import { type Step, step } from '../plan/step.ts'
 import type { Handover } from './compose-handover.ts'
-import { attach } from './compose-mounts.ts'
+import { attach } from './attach.ts'
 import { mountOwnOverlay, prepareOverlay } from './compose-overlay.ts'
 import { type ContainerInput, makesNew } from './container-input.ts'
 import type { PlanBuilder } from './plan-builder.ts'

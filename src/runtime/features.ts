@@ -1,8 +1,9 @@
 import { existsSync } from 'node:fs'
 import { release } from 'node:os'
 import { KNOWN_ARCHITECTURES } from '../linux/seccomp/architectures.ts'
+import type { SeccompFlag } from '../linux/seccomp/config.ts'
 import { type RuntimeFeatures, runtimeFeatures } from '../oci/runtime-features.ts'
-import { SECCOMP_ARCHITECTURES, type SeccompFlag } from '../oci/runtime-spec-linux.ts'
+import { SECCOMP_ARCHITECTURES } from '../oci/runtime-spec-linux.ts'
 import { kernelVersion } from './host-facts.ts'
 
 /** What this runtime can do. The spec wants what it is able to, not what this host offers, except for seccomp's flags. */

@@ -1,7 +1,7 @@
 import { readFileSync, renameSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { formatJson } from '../lib/json-shape.ts'
-import type { Resources } from '../oci/runtime-spec-resources.ts'
+import type { LinuxResources } from '../linux/cgroup/resources.ts'
 import { parseResources } from '../oci/runtime-spec-resources-parser.ts'
 import { cgroupOf } from './container-cgroup.ts'
 import { expectStatus, findContainer } from './container-state.ts'
@@ -15,7 +15,7 @@ const RESOURCES = 'resources.json'
  * Changes limits of a container: those given, and no others. When one can't be set, those before it are set back.
  * @throws {BerthError} notFound; conflict: it is stopped; see `CgroupManager.update`
  */
-export async function updateContainer(id: string, changes: Resources, options: RuntimeOptions): Promise<void> {
+export async function updateContainer(id: string, changes: LinuxResources, options: RuntimeOptions): Promise<void> {
   const found = findContainer(options.root, id)
   expectStatus(found, 'update', 'running', 'created', 'paused')
   const standing = currentResources(found.directory)
@@ -24,7 +24,7 @@ export async function updateContainer(id: string, changes: Resources, options: R
 }
 
 /** The limits of a container: those of its config as updates have changed them. */
-export function currentResources(directory: StateDirectory): Resources {
+export function currentResources(directory: StateDirectory): LinuxResources {
   try {
     return parseResources(readFileSync(join(directory.path, RESOURCES), 'utf8'), RESOURCES).value
   } catch (error) {
@@ -33,7 +33,7 @@ export function currentResources(directory: StateDirectory): Resources {
   }
 }
 
-function saveResources(directory: StateDirectory, resources: Resources): void {
+function saveResources(directory: StateDirectory, resources: LinuxResources): void {
   const temporary = join(directory.path, `${RESOURCES}.tmp`)
   writeFileSync(temporary, formatJson(resources), { mode: 0o600 })
   renameSync(temporary, join(directory.path, RESOURCES))
@@ -43,7 +43,7 @@ function saveResources(directory: StateDirectory, resources: Resources): void {
  * Adds what the kernel takes only together: cpu.max holds quota and period, and v2's limit on swap alone is computed from the limit
  * on memory. A partner that is not changed stays at its old value instead of falling back to the kernel's.
  */
-export function withPartners(changes: Resources, standing: Resources): Resources {
+export function withPartners(changes: LinuxResources, standing: LinuxResources): LinuxResources {
   const { cpu, memory } = changes
   const quota = cpu?.quota ?? (cpu?.period === undefined ? undefined : standing.cpu?.quota)
   const period = cpu?.period ?? (cpu?.quota === undefined ? undefined : standing.cpu?.period)
@@ -58,7 +58,7 @@ export function withPartners(changes: Resources, standing: Resources): Resources
 }
 
 /** `changes` over `standing`, field by field in the groups whose fields are settings of their own. */
-export function mergeResources(standing: Resources, changes: Resources): Resources {
+export function mergeResources(standing: LinuxResources, changes: LinuxResources): LinuxResources {
   return {
     ...standing,
     ...changes,

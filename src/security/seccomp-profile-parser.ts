@@ -6,9 +6,9 @@
 import { errnoNumber } from '../lib/errno.ts'
 import { BerthError, messageOf } from '../lib/error.ts'
 import {
-  type SECCOMP_FILTER_FLAG,
+  SECCOMP_ACTIONS,
+  SECCOMP_FLAGS,
   SECCOMP_OPERATORS,
-  SECCOMP_RET,
   type SeccompArgument,
 } from '../linux/seccomp/config.ts'
 import type {
@@ -19,14 +19,6 @@ import type {
   ProfileSyscall,
 } from './docker-profile.ts'
 import { ProfileReader } from './seccomp-profile-reader.ts'
-
-const ACTIONS = Object.keys(SECCOMP_RET) as (keyof typeof SECCOMP_RET)[]
-const KERNEL_FLAGS = [
-  'SECCOMP_FILTER_FLAG_TSYNC',
-  'SECCOMP_FILTER_FLAG_LOG',
-  'SECCOMP_FILTER_FLAG_SPEC_ALLOW',
-  'SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV',
-] as const satisfies readonly (keyof typeof SECCOMP_FILTER_FLAG)[]
 
 /** Numbers of 16 digits and more may not fit a double: only files that have one pay for reading their source text. */
 const LONG_NUMBER = /\d{16}/
@@ -57,11 +49,11 @@ export function toDockerProfile(value: unknown, name: string): DockerProfile {
   }
   const defaultErrnoRet = errnoOf(reader, 'defaultErrno', 'defaultErrnoRet')
   return {
-    defaultAction: reader.field('defaultAction').word(ACTIONS),
+    defaultAction: reader.field('defaultAction').word(SECCOMP_ACTIONS),
     ...(defaultErrnoRet !== undefined && { defaultErrnoRet }),
     ...(architectures !== undefined && { architectures: reader.field('architectures').texts() }),
     ...(archMap !== undefined && { archMap: reader.field('archMap').items(toArchitecture) }),
-    ...(reader.has('flags') && { flags: reader.field('flags').items(flag => flag.word(KERNEL_FLAGS)) }),
+    ...(reader.has('flags') && { flags: reader.field('flags').items(flag => flag.word(SECCOMP_FLAGS)) }),
     ...(reader.has('listenerPath') && { listenerPath: reader.field('listenerPath').text() }),
     ...(reader.has('listenerMetadata') && { listenerMetadata: reader.field('listenerMetadata').text() }),
     syscalls: syscalls === undefined ? [] : reader.field('syscalls').items(toSyscall),
@@ -120,7 +112,7 @@ function toSyscall(reader: ProfileReader): ProfileSyscall {
   const errnoRet = errnoOf(reader, 'errno', 'errnoRet')
   return {
     names: name === '' ? names : [name],
-    action: reader.field('action').word(ACTIONS),
+    action: reader.field('action').word(SECCOMP_ACTIONS),
     ...(errnoRet !== undefined && { errnoRet }),
     ...(reader.has('args') && { args: reader.field('args').items(toArgument) }),
     ...(reader.has('includes') && { includes: toFilter(reader.field('includes')) }),

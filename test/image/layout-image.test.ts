@@ -105,6 +105,29 @@ describe('openLayoutImage()', () => {
     await expect(scene.open('one:1', s390)).rejects.toThrow(/it is for linux\/amd64, expected linux\/s390x/)
   })
 
+  rootTest('keeps capabilities and access control lists, of setuid files of other owners too', async () => {
+    using scene = new Scene()
+    // CAP_NET_RAW permitted and effective (struct vfs_cap_data, version 2); user 5 may read (posix_acl_xattr, version 2).
+    const capability = '\x01\0\0\x02\0\x20\0\0\0\0\0\0\0\0\0\0\0\0\0\0'
+    const none = '\xff\xff\xff\xff'
+    const rows = [`\x01\0\x06\0${none}`, '\x02\0\x04\0\x05\0\0\0', `\x04\0\x04\0${none}`, `\x10\0\x04\0${none}`]
+    const acl = `\x02\0\0\0${rows.join('')}\x20\0\0\0${none}`
+    const pax = { 'SCHILY.xattr.security.capability': capability, 'SCHILY.xattr.system.posix_acl_access': acl }
+    const directory = { 'SCHILY.xattr.system.posix_acl_default': acl }
+    const tar = archive(
+      { name: 'd', type: '5', pax: directory, mode: 0o2755 },
+      { name: 'd/f', pax, mode: 0o4644, uid: 9 },
+    )
+    scene.layout.finish(scene.layout.image([tar]))
+    const tree = treeOf((await scene.open()).lowers[0] ?? '')
+    const hex = Buffer.from(capability, 'latin1').toString('hex')
+    expect(tree.find(line => line.startsWith('./d/f '))).toMatch(
+      `file 4640 9:0 1000000000.000000000 0 0:0  security.capability=${hex} system.posix_acl_access=${Buffer.from(acl, 'latin1').toString('hex')}`,
+    )
+    expect(tree.find(line => line.startsWith('./d/ '))).toMatch(/directory 2755 .* system.posix_acl_default=/)
+    expect(scene.warnings).toEqual([])
+  })
+
   testIf('root', 'command umoci')('gives the same tree as umoci unpack', async () => {
     using scene = new Scene()
     const tree = join(scene.path, 'tree')

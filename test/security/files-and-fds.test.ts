@@ -19,7 +19,7 @@ async function spyOn(lab: Lab, visit: (id: string) => Promise<void>): Promise<re
   return readFileSync(output, 'utf8').trimEnd().split('\n')
 }
 
-const VISITS = 40
+const VISITS = 25
 
 describe('CVE-2016-9962: a process that joins a container with CAP_SYS_PTRACE', () => {
   const run = async (lab: Lab, ...options: readonly string[]): Promise<readonly string[]> => {
@@ -36,13 +36,14 @@ describe('CVE-2016-9962: a process that joins a container with CAP_SYS_PTRACE', 
   const namesOf = (lines: readonly string[]): ReadonlySet<string> =>
     new Set(lines.filter(line => line.startsWith('directory ')).map(line => line.replace(/^directory \d+\/\S+ /, '')))
 
-  test('carries no directory of the host', async lab => {
-    const seen = namesOf(await run(lab))
-    // The container's own root is what its program stands in; each of the machine's directories has another device or inode.
-    const [root = ''] = [...seen].filter(name => name.startsWith('/ '))
-    expect([...seen].filter(name => name !== root)).toEqual([])
-    expect(root.endsWith(`/${statSync('/').ino}`)).toBe(false)
-  })
+  for (const options of [[], ['--tty'], ['--user', '1000:1000']])
+    test(`carries no directory of the host, with [${options.join(' ')}]`, async lab => {
+      const seen = namesOf(await run(lab, ...options))
+      // The container's own root is what its program stands in; each of the machine's directories has another device or inode.
+      const [root = ''] = [...seen].filter(name => name.startsWith('/ '))
+      expect([...seen].filter(name => name !== root)).toEqual([])
+      expect(root.endsWith(`/${statSync('/').ino}`)).toBe(false)
+    })
 })
 
 describe("CVE-2019-5736: the runtime's own program", () => {
@@ -87,7 +88,9 @@ describe('CVE-2024-21626: a working directory that is an open file of the runtim
   const FIRST = 3
   const LAST = 255
   const AT_ONCE = 3
-  const numbers = (): number[] => Array.from({ length: LAST - FIRST + 1 }, (_, index) => FIRST + index)
+  // Fds are given out from below: each of the first, and of the others as many as a minute allows.
+  const numbers = (): number[] =>
+    Array.from({ length: LAST - FIRST + 1 }, (_, index) => FIRST + index).filter(fd => fd < 48 || fd % 9 === 3)
 
   /** Reads the canary by any number of steps up from the working directory, which works only outside of the container's root. */
   function search(lab: Lab): readonly string[] {
@@ -103,7 +106,7 @@ describe('CVE-2024-21626: a working directory that is an open file of the runtim
     await Promise.all(Array.from({ length: AT_ONCE }, work))
   }
 
-  test(`is refused for each fd from ${FIRST} to ${LAST} of a new container`, async lab => {
+  test(`is refused for fds from ${FIRST} to ${LAST} of a new container`, async lab => {
     const on = lab.rootfs()
     await forEachFd(async fd => {
       const { status, stdout } = await lab.run(
@@ -113,7 +116,7 @@ describe('CVE-2024-21626: a working directory that is an open file of the runtim
     })
   }, 60_000)
 
-  test(`is refused for each fd from ${FIRST} to ${LAST} of an exec`, async lab => {
+  test(`is refused for fds from ${FIRST} to ${LAST} of an exec`, async lab => {
     const bundle = lab.bundle({ args: ['sleep', '1000'] })
     await lab.start(bundle)
     await forEachFd(async fd => {
@@ -138,7 +141,7 @@ describe('CVE-2024-21626: a working directory that is an open file of the runtim
   })
 
   test('finds no open file of the runtime in a program', async lab => {
-    const list = 'for f in /proc/self/fd/*; do n=${f##*/}; [ $n -gt 2 ] && [ -e $f ] && readlink $f; done; true'
+    const list = 'for f in /proc/self/fd/*; do case $f in */0|*/1|*/2);; *) [ -e $f ] && readlink $f;; esac; done; true'
     // The shell opens the directory that it lists and nothing else.
     const own = await lab.run(lab.bundle({ args: ['sh', '-c', list] }))
     expect(own).toMatchObject({ status: 0, stdout: '' })

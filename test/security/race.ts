@@ -6,7 +6,7 @@ import { programs } from './programs.ts'
 
 const RACES = 200
 /** A slow machine makes fewer containers in this time; the names change places some hundred thousand times a second. */
-const RACE_LIMIT_MS = 12_000
+const RACE_LIMIT_MS = 8_000
 const LEAST_RACES = 20
 
 /** Makes containers on one bundle's options, two at a time, and returns the distinct texts that those printed which ran. */

@@ -4,7 +4,7 @@ import { expect } from 'bun:test'
 import { existsSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { RuntimeSpec } from '../../src/oci/runtime-spec.ts'
-import type { Resources } from '../../src/oci/runtime-spec-resources.ts'
+import type { LinuxResources } from '../../src/linux/cgroup/resources.ts'
 import { Machine, until } from '../runtime/verbs-machine.ts'
 import { testIf } from '../support/requirement.ts'
 import { berth, kernelFile } from './berth.ts'
@@ -14,7 +14,7 @@ const ROOT_CGROUP = '/sys/fs/cgroup'
 const MEBIBYTE = 1024n * 1024n
 const DENY_ALL = { allow: false, access: 'rwm' } as const
 
-function limited(resources: Resources): (spec: RuntimeSpec) => RuntimeSpec {
+function limited(resources: LinuxResources): (spec: RuntimeSpec) => RuntimeSpec {
   return spec => ({
     ...spec,
     linux: { ...spec.linux, resources: { devices: [DENY_ALL], ...resources } },

@@ -1,7 +1,7 @@
 import { existsSync, readFileSync } from 'node:fs'
 import { parseByteSize } from '../../lib/byte-size.ts'
 import { BerthError, messageOf } from '../../lib/error.ts'
-import type { Cpu, Memory, Resources } from '../../oci/runtime-spec-resources.ts'
+import type { CpuResources, LinuxResources, MemoryResources } from '../../linux/cgroup/resources.ts'
 import { parseResources } from '../../oci/runtime-spec-resources-parser.ts'
 import { updateContainer } from '../../runtime/update.ts'
 import { type Grammar, type Option, type ParsedOptions, UsageError } from '../options.ts'
@@ -16,18 +16,18 @@ const CPU_NUMBERS = [
   ['cpu-rt-period', 'realtimePeriod', 'MICROSECONDS', 'length of a real-time period'],
   ['cpu-rt-runtime', 'realtimeRuntime', 'MICROSECONDS', 'real-time CPU time in each period'],
   ['cpu-idle', 'idle', '0|1', '1: run only when nothing else wants to'],
-] as const satisfies readonly (readonly [string, keyof Cpu, string, string])[]
+] as const satisfies readonly (readonly [string, keyof CpuResources, string, string])[]
 
 const CPU_LISTS = [
   ['cpuset-cpus', 'cpus', 'LIST', 'CPUs it may run on'],
   ['cpuset-mems', 'mems', 'LIST', 'memory nodes it may allocate from'],
-] as const satisfies readonly (readonly [string, keyof Cpu, string, string])[]
+] as const satisfies readonly (readonly [string, keyof CpuResources, string, string])[]
 
 const MEMORY_SIZES = [
   ['memory', 'limit', 'SIZE', 'limit on memory; -1: none'],
   ['memory-reservation', 'reservation', 'SIZE', 'shrink to this when memory is short'],
   ['memory-swap', 'swap', 'SIZE', 'limit on memory and swap together; -1: none'],
-] as const satisfies readonly (readonly [string, keyof Memory, string, string])[]
+] as const satisfies readonly (readonly [string, keyof MemoryResources, string, string])[]
 
 const RDT = ['l3-cache-schema', 'mem-bw-schema'] as const
 
@@ -66,7 +66,7 @@ export const updateVerb: RuntimeVerb = {
   },
 }
 
-function readChanges({ parsed, options }: RuntimeCall): Resources {
+function readChanges({ parsed, options }: RuntimeCall): LinuxResources {
   refuseRdt(parsed)
   const file = parsed.value('resources')
   if (file === undefined) return readOptions(parsed)
@@ -97,8 +97,8 @@ function read(file: string): string {
   }
 }
 
-function readOptions(parsed: ParsedOptions): Resources {
-  const cpu: { -readonly [K in keyof Cpu]: Cpu[K] } = {}
+function readOptions(parsed: ParsedOptions): LinuxResources {
+  const cpu: { -readonly [K in keyof CpuResources]: CpuResources[K] } = {}
   for (const [name, field] of CPU_NUMBERS) {
     const value = numberOf(parsed, name)
     if (value !== undefined) cpu[field] = value
@@ -107,7 +107,7 @@ function readOptions(parsed: ParsedOptions): Resources {
     const value = parsed.value(name)
     if (value !== undefined) cpu[field] = value
   }
-  const memory: { -readonly [K in keyof Memory]: Memory[K] } = {}
+  const memory: { -readonly [K in keyof MemoryResources]: MemoryResources[K] } = {}
   for (const [name, field] of MEMORY_SIZES) {
     const value = parsed.value(name)
     if (value !== undefined) memory[field] = value === '-1' ? -1n : parseByteSize(value, `"--${name}"`)

@@ -64,13 +64,15 @@ export function isZeroBlock(block: Uint8Array): boolean {
 /** Reads a header. @throws {TarFormatError} */
 export function readHeader(block: Uint8Array): TarHeader {
   checkSum(block)
-  const magic = bytesOf(block, 'magic')
-  const typeflag = bytesOf(block, 'typeflag')
+  // Once for all texts: making one costs more than cutting it.
+  const text = byteString(block)
+  const magic = bytesOf(text, 'magic')
+  const typeflag = bytesOf(text, 'typeflag')
   const isUstar = magic.startsWith('ustar')
   return {
     typeflag,
-    name: prefixOf(block, magic) + textOf(block, 'name'),
-    linkname: textOf(block, 'linkname'),
+    name: prefixOf(text, magic) + textOf(text, 'name'),
+    linkname: textOf(text, 'linkname'),
     mode: numberOf(block, 'mode'),
     uid: numberOf(block, 'uid'),
     gid: numberOf(block, 'gid'),
@@ -81,28 +83,28 @@ export function readHeader(block: Uint8Array): TarHeader {
   }
 }
 
-function prefixOf(block: Uint8Array, magic: string): string {
+function prefixOf(header: string, magic: string): string {
   if (magic === GNU_MAGIC || !magic.startsWith(POSIX_MAGIC.slice(0, 6))) return ''
-  const isStar = bytesOf(block, 'starTrailer') === 'tar\0'
-  const prefix = textOf(block, isStar ? 'starPrefix' : 'prefix')
+  const isStar = bytesOf(header, 'starTrailer') === 'tar\0'
+  const prefix = textOf(header, isStar ? 'starPrefix' : 'prefix')
   return prefix === '' ? '' : `${prefix}/`
 }
 
 function checkSum(block: Uint8Array): void {
-  const [offset, size] = FIELDS.checksum
-  // The field itself counts as spaces. Old programs added the bytes as signed ones.
-  let unsigned = size * 32
-  let signed = unsigned
-  for (let at = 0; at < BLOCK_BYTES; at++) {
-    if (at === offset) at += size
-    const byte = block[at] ?? 0
-    unsigned += byte
-    signed += byte < 128 ? byte : byte - 256
-  }
   const said = numberOf(block, 'checksum')
-  if (said !== unsigned && said !== signed) {
-    throw new TarFormatError(`the checksum of the header is ${unsigned}, expected ${said}`)
-  }
+  const unsigned = sumOf(block)
+  // Old programs added the bytes as signed ones.
+  if (said === unsigned || said === sumOf(new Int8Array(block.buffer, block.byteOffset, BLOCK_BYTES))) return
+  throw new TarFormatError(`the checksum of the header is ${unsigned}, expected ${said}`)
+}
+
+/** The sum of all bytes, those of the checksum itself taken as spaces. */
+function sumOf(bytes: Uint8Array | Int8Array): number {
+  const [offset, size] = FIELDS.checksum
+  let sum = size * 32
+  for (let at = 0; at < BLOCK_BYTES; at++) sum += bytes[at] ?? 0
+  for (let at = offset; at < offset + size; at++) sum -= bytes[at] ?? 0
+  return sum
 }
 
 /** A part of the sparse map: the file's next `bytes` in the archive belong at `offset`. */
@@ -136,13 +138,13 @@ export function byteString(bytes: Uint8Array): string {
   return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('latin1')
 }
 
-function bytesOf(block: Uint8Array, field: Field): string {
+function bytesOf(header: string, field: Field): string {
   const [offset, size] = FIELDS[field]
-  return byteString(block.subarray(offset, offset + size))
+  return header.slice(offset, offset + size)
 }
 
-function textOf(block: Uint8Array, field: Field): string {
-  const text = bytesOf(block, field)
+function textOf(header: string, field: Field): string {
+  const text = bytesOf(header, field)
   const end = text.indexOf('\0')
   return end < 0 ? text : text.slice(0, end)
 }

@@ -1,5 +1,6 @@
 /**
- * `linux.resources` of an OCI configuration, field by field as the JSON names them; every field is optional.
+ * `linux.resources` of an OCI configuration, field by field as the JSON names them; every field is optional. Also what
+ * `update --resources` reads. What is absent stays as the kernel, or an earlier update, has it.
  * Source: runtime-spec › Linux Container Configuration › Control groups; schema config-linux.json `resources`.
  */
 
@@ -78,16 +79,27 @@ export interface HugepageLimit {
   readonly limit: Int64
 }
 
-/** Marks on the packets sent; cgroup v1 only. */
+/** Marks and priorities of what is sent, for the traffic control of the host; cgroup v1 only. */
 export interface NetworkResources {
   readonly classID?: number | undefined
-  readonly priorities?: readonly { readonly name: string; readonly priority: number }[] | undefined
+  readonly priorities?: readonly InterfacePriority[] | undefined
 }
 
-/** Handles and objects of one RDMA device. */
+/** The priority of traffic through one interface. */
+export interface InterfacePriority {
+  readonly name: string
+  readonly priority: number
+}
+
+/** How many handles and objects of one RDMA device may be open; missing: any number. */
 export interface RdmaLimit {
   readonly hcaHandles?: number | undefined
   readonly hcaObjects?: number | undefined
+}
+
+/** How many tasks, threads included; -1 is no limit. */
+export interface PidsResources {
+  readonly limit: Int64
 }
 
 /** All limits of a container. */
@@ -95,11 +107,13 @@ export interface LinuxResources {
   readonly devices?: readonly DeviceCgroupRule[] | undefined
   readonly memory?: MemoryResources | undefined
   readonly cpu?: CpuResources | undefined
-  readonly pids?: { readonly limit?: Int64 | undefined } | undefined
+  readonly pids?: PidsResources | undefined
   readonly blockIO?: BlockIoResources | undefined
   readonly hugepageLimits?: readonly HugepageLimit[] | undefined
   readonly network?: NetworkResources | undefined
+  /** By RDMA device name. */
   readonly rdma?: Readonly<Record<string, RdmaLimit>> | undefined
+  /** Files of cgroup v2 and what to write to them. */
   readonly unified?: Readonly<Record<string, string>> | undefined
 }
 

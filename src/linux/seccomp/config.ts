@@ -36,12 +36,30 @@ export const SECCOMP_OPERATORS = [
   'SCMP_CMP_MASKED_EQ',
 ] as const
 
+/** The action words of the spec. */
+export const SECCOMP_ACTIONS: readonly SeccompAction[] = Object.freeze([
+  'SCMP_ACT_KILL',
+  'SCMP_ACT_KILL_PROCESS',
+  'SCMP_ACT_KILL_THREAD',
+  'SCMP_ACT_TRAP',
+  'SCMP_ACT_ERRNO',
+  'SCMP_ACT_TRACE',
+  'SCMP_ACT_ALLOW',
+  'SCMP_ACT_LOG',
+  'SCMP_ACT_NOTIFY',
+])
+
+/** The flags that a config may name; the others of seccomp(2) follow from its rules. */
+export const SECCOMP_FLAGS = [
+  'SECCOMP_FILTER_FLAG_TSYNC',
+  'SECCOMP_FILTER_FLAG_LOG',
+  'SECCOMP_FILTER_FLAG_SPEC_ALLOW',
+  'SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV',
+] as const satisfies readonly (keyof typeof SECCOMP_FILTER_FLAG)[]
+
 export type SeccompAction = keyof typeof SECCOMP_RET
 export type SeccompOperator = (typeof SECCOMP_OPERATORS)[number]
-export type SeccompFlag = Exclude<
-  keyof typeof SECCOMP_FILTER_FLAG,
-  'SECCOMP_FILTER_FLAG_NEW_LISTENER' | 'SECCOMP_FILTER_FLAG_TSYNC_ESRCH'
->
+export type SeccompFlag = (typeof SECCOMP_FLAGS)[number]
 
 /** `linux.seccomp`. `architectures` are `SCMP_ARCH_*` words; the machine's own is always part of the filter. */
 export interface SeccompConfig {

@@ -1,7 +1,8 @@
 /** `linux.seccomp`, by system calls that hit it. Source: runtime-spec › Seccomp. */
 
 import { describe, expect } from 'bun:test'
-import type { Seccomp, SeccompAction, SeccompOperator } from '../../../src/oci/runtime-spec-linux.ts'
+import type { SeccompAction, SeccompOperator } from '../../../src/linux/seccomp/config.ts'
+import type { Seccomp } from '../../../src/oci/runtime-spec-linux.ts'
 import { conforms } from './harness.ts'
 
 const EPERM = 1
