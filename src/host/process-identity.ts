@@ -1,4 +1,5 @@
 import { readFileSync } from 'node:fs'
+import { invariant } from '../lib/error.ts'
 import { type ProcStat, parseProcStat } from '../linux/proc-stat.ts'
 
 /** A process that a later one with the same id can't be mistaken for. */
