@@ -1,6 +1,7 @@
 import { existsSync, readFileSync } from 'node:fs'
 import { isAbsolute, resolve } from 'node:path'
 import type { ContainerOptions, ImageSource, ResourceOptions, UlimitOption } from '../engine/container-options.ts'
+import { parseByteSize } from '../lib/byte-size.ts'
 import { BerthError, messageOf } from '../lib/error.ts'
 import { parseRlimit, RLIM_INFINITY } from '../linux/rlimits.ts'
 import { parseSignal } from '../linux/signals.ts'
@@ -8,7 +9,6 @@ import { CONTAINER_DEFAULTS } from '../security/defaults.ts'
 import { parseBind, parseDevice, parseTmpfs } from './mount-flags.ts'
 import type { ParsedOptions } from './options.ts'
 import { readSecurityOptions } from './security-options.ts'
-import { parseSize } from './size.ts'
 
 /**
  * Command line → options of a new container.
@@ -45,7 +45,7 @@ export function readContainerOptions(parsed: ParsedOptions): ContainerOptions {
     extraHosts: parsed.values('add-host'),
     binds: parsed.values('volume').map(parseBind),
     tmpfs: parsed.values('tmpfs').map(parseTmpfs),
-    shmSizeBytes: Number(parseSize(parsed.value('shm-size') ?? String(CONTAINER_DEFAULTS.shmSizeBytes))),
+    shmSizeBytes: Number(parseByteSize(parsed.value('shm-size') ?? String(CONTAINER_DEFAULTS.shmSizeBytes), '--shm-size')),
     devices: parsed.values('device').map(parseDevice),
     ulimits: parsed.values('ulimit').map(parseUlimit),
     sysctl: pairs('sysctl', parsed.values('sysctl')),
@@ -165,7 +165,7 @@ function readResources(parsed: ParsedOptions): ResourceOptions {
   const memory = parsed.value('memory')
   const swap = parsed.value('memory-swap')
   const reservation = parsed.value('memory-reservation')
-  const memoryBytes = memory === undefined ? undefined : parseSize(memory)
+  const memoryBytes = memory === undefined ? undefined : parseByteSize(memory, '--memory')
   if (memoryBytes !== undefined && memoryBytes < MEMORY_MINIMUM_BYTES)
     throw new BerthError('invalidArgument', `Cannot use --memory "${memory}": expected at least 6m`)
   if (swap !== undefined && memoryBytes === undefined)
@@ -179,8 +179,8 @@ function readResources(parsed: ParsedOptions): ResourceOptions {
   const [cpusetCpus, cpusetMems] = [parsed.value('cpuset-cpus'), parsed.value('cpuset-mems')]
   return {
     ...(memoryBytes !== undefined && { memoryBytes }),
-    ...(swap !== undefined && { memorySwapBytes: swap === '-1' ? -1n : parseSize(swap) }),
-    ...(reservation !== undefined && { memoryReservationBytes: parseSize(reservation) }),
+    ...(swap !== undefined && { memorySwapBytes: swap === '-1' ? -1n : parseByteSize(swap, '--memory-swap') }),
+    ...(reservation !== undefined && { memoryReservationBytes: parseByteSize(reservation, '--memory-reservation') }),
     ...(cpus !== undefined && { cpus: Number(cpus) }),
     ...(shares !== null && { cpuShares: BigInt(shares) }),
     ...(cpusetCpus !== undefined && { cpusetCpus }),

@@ -13,7 +13,7 @@ export interface Option {
 
 /** What a command accepts. */
 export interface Grammar {
-  /** How it is called: `run`. */
+  /** How it is called after `berth`: `run`, `runtime create`. */
   readonly name: string
   /** The operands, for the usage line: `IMAGE [COMMAND [ARG...]]`. */
   readonly operands: string

@@ -1,3 +1,4 @@
+import { ECANCELED } from '../lib/errno.ts'
 import { closeSync, openSync } from 'node:fs'
 import { BerthError, messageOf } from '../lib/error.ts'
 import { encodePlan } from '../plan/encode.ts'
@@ -151,7 +152,6 @@ async function tell(stdin: ByteSink, bytes: Uint8Array): Promise<void> {
   }
 }
 
-const ECANCELED = 125
 
 async function answer(
   stdin: ByteSink,

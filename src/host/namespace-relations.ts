@@ -1,3 +1,4 @@
+import { EPERM } from '../lib/errno.ts'
 import { messageOf } from '../lib/error.ts'
 import type { NamespaceRelation } from '../linux/namespace-tree.ts'
 import { namespaceOfCloneFlag } from '../linux/namespaces.ts'
@@ -16,7 +17,6 @@ export interface NamespaceFamily {
 /** A plan holds at most 4,096 steps. */
 const BATCH_SIZE = 2048
 
-const EPERM = 1
 /** The initial user and PID namespace. Source: include/linux/proc_ns.h. */
 const INITIAL_INODES: readonly number[] = [0xefff_fffd, 0xefff_fffc]
 

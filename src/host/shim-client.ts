@@ -1,5 +1,3 @@
-import { closeSync, constants, openSync } from 'node:fs'
-import { basename, dirname } from 'node:path'
 import { BerthError, messageOf } from '../lib/error.ts'
 import {
   CLIENT_FRAME,
@@ -12,6 +10,7 @@ import {
   type ShimFrame,
   ShimFrameParser,
 } from './shim-frame.ts'
+import { shortPath } from './unix-socket.ts'
 
 /** Where a container's output goes. While a returned promise is pending nothing more is read, so that the container waits. */
 export interface ShimHandlers {
@@ -39,10 +38,10 @@ interface Outgoing {
  */
 export async function connectShim(socketPath: string, handlers: ShimHandlers = {}): Promise<ShimConnection> {
   const connection = new ShimConnection(socketPath, handlers)
-  const { path, close } = shortPath(socketPath)
   try {
+    using short = shortPath(socketPath)
     await Bun.connect({
-      unix: path,
+      unix: short.path,
       socket: {
         open: socket => connection.opened(socket),
         data: (_, chunk) => connection.received(chunk),
@@ -55,26 +54,7 @@ export async function connectShim(socketPath: string, handlers: ShimHandlers = {
     return connection
   } catch (error) {
     throw new BerthError('unavailable', `Cannot connect to shim "${socketPath}": ${messageOf(error)}`, { cause: error })
-  } finally {
-    close()
   }
-}
-
-/** sun_path without its NUL (unix(7)). */
-const PATH_LIMIT_BYTES = 107
-/** Not in node:fs. */
-const O_PATH = 0o10000000
-
-/** A path that fits a socket address: a longer one is reached through a descriptor of its directory. */
-function shortPath(path: string): { readonly path: string; readonly close: () => void } {
-  if (Buffer.byteLength(path) <= PATH_LIMIT_BYTES) return { path, close: () => {} }
-  let directory: number
-  try {
-    directory = openSync(dirname(path), O_PATH | constants.O_DIRECTORY)
-  } catch (error) {
-    throw new BerthError('unavailable', `Cannot connect to shim "${path}": ${messageOf(error)}`, { cause: error })
-  }
-  return { path: `/proc/self/fd/${directory}/${basename(path)}`, close: () => closeSync(directory) }
 }
 
 /** One client of a shim. Frames are delivered in order, one handler at a time. */

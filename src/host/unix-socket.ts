@@ -1,5 +1,6 @@
 import { closeSync, openSync } from 'node:fs'
 import { basename, dirname } from 'node:path'
+import { O_DIRECTORY, O_PATH } from '../linux/open-flags.ts'
 
 /** sun_path of unix(7), with room for its NUL. */
 const PATH_LIMIT_BYTES = 107
@@ -26,6 +27,6 @@ export async function connectUnix(path: string): Promise<Uint8Array> {
 /** A path that fits a socket address: a long one goes through an fd of its directory. */
 export function shortPath(path: string): { readonly path: string } & Disposable {
   if (Buffer.byteLength(path) <= PATH_LIMIT_BYTES) return { path, [Symbol.dispose]() {} }
-  const fd = openSync(dirname(path), 'r')
+  const fd = openSync(dirname(path), O_PATH | O_DIRECTORY)
   return { path: `/proc/self/fd/${fd}/${basename(path)}`, [Symbol.dispose]: () => closeSync(fd) }
 }

@@ -1,3 +1,4 @@
+import { EPERM } from '../lib/errno.ts'
 import { capabilityMask, isCapability } from '../linux/capabilities.ts'
 import { PR_SET_KEEPCAPS, PR_SET_NO_NEW_PRIVS } from '../linux/prctl.ts'
 import type { Process } from '../oci/runtime-spec.ts'
@@ -20,7 +21,6 @@ interface Moments {
   beforeFilter(): void
 }
 
-const EPERM = 1
 
 interface Sets {
   readonly effective: bigint

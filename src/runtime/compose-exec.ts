@@ -1,3 +1,4 @@
+import { EINVAL } from '../lib/errno.ts'
 import { cpuMask, parseCpuList } from '../linux/cpu-set.ts'
 import { NAMESPACES } from '../linux/namespaces.ts'
 import { O_RDONLY } from '../linux/open-flags.ts'
@@ -12,7 +13,6 @@ import { composeExecEnding, type ExecEnding, listenForRelay } from './compose-re
 import type { HostFacts, StdioInput } from './container-input.ts'
 import type { PlanBuilder } from './plan-builder.ts'
 
-const EINVAL = 22
 
 /** What a further process in a running container depends on. */
 export interface ExecInput {

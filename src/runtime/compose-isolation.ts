@@ -1,3 +1,4 @@
+import { EACCES, ENOENT, ENOTDIR } from '../lib/errno.ts'
 import { BerthError } from '../lib/error.ts'
 import { PROC_SUPER_MAGIC } from '../linux/fs-magic.ts'
 import {
@@ -9,14 +10,12 @@ import {
   OPEN_TREE_CLONE,
 } from '../linux/mount-flags.ts'
 import { O_DIRECTORY, O_PATH, S_IFCHR } from '../linux/open-flags.ts'
+import { sysctlPath } from '../linux/sysctl.ts'
 import type { Slot } from '../plan/slots.ts'
 import { step } from '../plan/step.ts'
 import type { ContainerInput } from './container-input.ts'
 import type { PlanBuilder } from './plan-builder.ts'
 
-const ENOENT = 2
-const EACCES = 13
-const ENOTDIR = 20
 
 /** The host's procfs, checked and opened before anything of the container can stand in its place (CVE-2019-16884, CVE-2025-52881). */
 export function openHostProc(builder: PlanBuilder): Slot {
@@ -98,13 +97,6 @@ export function composeSysctl(builder: PlanBuilder, input: ContainerInput, proc:
         `set ${key} (linux.sysctl)`,
       ),
     )
-}
-
-/** `net.ipv4.ip_forward` → `net/ipv4/ip_forward`; a key with slashes keeps its dots (interface names have some), see sysctl(8). */
-export function sysctlPath(key: string): string {
-  const slash = key.indexOf('/')
-  const dot = key.indexOf('.')
-  return slash !== -1 && (dot === -1 || slash < dot) ? key : key.replaceAll('.', '/')
 }
 
 /** Host and domain name of a new UTS namespace. */

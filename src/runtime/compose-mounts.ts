@@ -1,3 +1,4 @@
+import { EEXIST } from '../lib/errno.ts'
 import { BerthError } from '../lib/error.ts'
 import { PROC_SUPER_MAGIC } from '../linux/fs-magic.ts'
 import { formatIdMap } from '../linux/id-map.ts'
@@ -32,7 +33,6 @@ import { type ContainerInput, inUserNamespace } from './container-input.ts'
 import { absoluteSource } from './mount-source.ts'
 import type { PlanBuilder } from './plan-builder.ts'
 
-const EEXIST = 17
 /** fsconfig(2) takes strings of at most 255 bytes; longer options go through mount(2). */
 const FSCONFIG_LIMIT = 255
 

@@ -1,3 +1,4 @@
+import { EINVAL } from '../lib/errno.ts'
 import { formatIdMap, mapToHost } from '../linux/id-map.ts'
 import { CLONE_NEWCGROUP, CLONE_NEWTIME, NAMESPACES } from '../linux/namespaces.ts'
 import { O_RDONLY } from '../linux/open-flags.ts'
@@ -13,7 +14,6 @@ export const ASK_SCOPE = 1
 export const ASK_ID_MAPS = 2
 export const ASK_RECORD = 3
 
-const EINVAL = 22
 
 /**
  * The child: new namespaces are flags of its clone, existing ones are joined by an intermediate before it, and the id maps are

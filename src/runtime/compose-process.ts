@@ -1,3 +1,4 @@
+import { EACCES, EBADF, ENOENT, ENOSYS } from '../lib/errno.ts'
 import { BerthError } from '../lib/error.ts'
 import { PROC_SUPER_MAGIC } from '../linux/fs-magic.ts'
 import { ioPriorityValue } from '../linux/io-priority.ts'
@@ -15,10 +16,6 @@ import type { HostFacts, StdioInput } from './container-input.ts'
 import { executableCandidates } from './executable.ts'
 import type { PlanBuilder } from './plan-builder.ts'
 
-const EBADF = 9
-const EACCES = 13
-const ENOENT = 2
-const ENOSYS = 38
 const DEFAULT_UMASK = 0o022
 
 /** Everything the last stage of a process depends on, for a container's first process and for exec alike. */

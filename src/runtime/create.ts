@@ -135,7 +135,7 @@ export async function prepareContainer(
       cgroupLocation: location,
       netDevices,
       stdio: {
-        pipes: [0, 1, 2].map(index => isPipe(options.stdio[index])) as [boolean, boolean, boolean],
+        pipes: pipesAmong(options.stdio),
         consoleSocket: options.consoleSocket,
         preservedFds: options.preservedFds,
       },
@@ -238,8 +238,4 @@ function cgroupOwner(spec: Bundle['spec']): number | undefined {
   const mount = spec.mounts?.find(({ type }) => type === 'cgroup' || type === 'cgroup2')
   if (mount === undefined || (mount.options ?? []).includes('ro')) return undefined
   return spec.linux?.uidMappings?.find(({ containerID }) => containerID === 0)?.hostID
-}
-
-function isPipe(stdio: LaunchStdio | undefined): boolean {
-  return typeof stdio === 'number' && fstatSync(stdio).isFIFO()
 }

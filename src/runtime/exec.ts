@@ -63,7 +63,7 @@ export async function execInContainer(id: string, process_: Process, options: Ex
         subPaths: options.cgroups,
       }),
       stdio: {
-        pipes: [0, 1, 2].map(index => isPipe(options.stdio[index])) as [boolean, boolean, boolean],
+        pipes: pipesAmong(options.stdio),
         consoleSocket: options.consoleSocket,
         preservedFds: options.preservedFds,
       },
@@ -108,8 +108,4 @@ function link(pid: number | 'self', procName: string): string {
 function idMapsOf({ directory }: FoundContainer): Parameters<typeof validateExecProcess>[1] {
   const { uidMappings, gidMappings } = directory.spec().linux ?? {}
   return uidMappings === undefined || gidMappings === undefined ? null : { uidMappings, gidMappings }
-}
-
-function isPipe(stdio: LaunchStdio | undefined): boolean {
-  return typeof stdio === 'number' && fstatSync(stdio).isFIFO()
 }

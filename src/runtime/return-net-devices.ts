@@ -1,3 +1,4 @@
+import { EINVAL } from '../lib/errno.ts'
 import { existsSync } from 'node:fs'
 import { runSteps } from '../host/helper.ts'
 import { type NetworkState, readNetworkState } from '../host/net-devices.ts'
@@ -8,7 +9,6 @@ import { StepError } from '../plan/step-error.ts'
 import { composeNetDeviceReturn, NETNS_PIN_NAME, type NetDeviceReturn } from './compose-network.ts'
 import type { NetDeviceMove } from './net-devices.ts'
 
-const EINVAL = 22
 
 /**
  * Brings a container's host interfaces back to the runtime's network namespace and lets go of the container's namespace.

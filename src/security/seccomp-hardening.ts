@@ -4,6 +4,7 @@
  * The comparisons of a profile are hardened elsewhere, for every profile: `src/linux/seccomp/syscall-arguments.ts`
  * makes them about the bits that the kernel uses, so that `socket(0x1_00000026, …)` counts as AF_ALG.
  */
+import { ENOSYS } from '../lib/errno.ts'
 import type { SeccompArgument, SeccompConfig, SeccompSyscall } from '../linux/seccomp/config.ts'
 
 /** The measures by name, each with its reason; `except` of `hardenProfile` takes these names. */
@@ -22,7 +23,6 @@ export type SeccompHardening = keyof typeof SECCOMP_HARDENINGS
 const AF_ALG = 38n
 const AF_VSOCK = 40n
 const SYS_SOCKET = 1n
-const ENOSYS = 38
 
 const REMOVED_CALLS: Readonly<Partial<Record<SeccompHardening, readonly string[]>>> = {
   io_uring: ['io_uring_setup', 'io_uring_enter', 'io_uring_register'],

@@ -80,7 +80,7 @@ async function runVerb(verb: RuntimeVerb, args: readonly string[], global: Parse
   if (args.includes('--help') || args.includes('-h')) {
     const end = args.indexOf('--')
     if (end === -1 || args.findIndex(arg => arg === '--help' || arg === '-h') < end) {
-      console.log(helpText(verb.grammar, 'berth runtime'))
+      console.log(helpText(verb.grammar, 'berth'))
       return 0
     }
   }

@@ -4,7 +4,7 @@ import { CREATE_OPTIONS, readCreateOptions } from './create-options.ts'
 import { idOperand, type RuntimeVerb } from './verb.ts'
 
 const grammar: Grammar = {
-  name: 'create',
+  name: 'runtime create',
   operands: 'ID',
   help: 'Creates a container; its process waits for "start".',
   options: CREATE_OPTIONS,

@@ -3,7 +3,7 @@ import type { Grammar } from '../options.ts'
 import { idOperand, type RuntimeVerb } from './verb.ts'
 
 const grammar: Grammar = {
-  name: 'delete',
+  name: 'runtime delete',
   operands: 'ID',
   help: 'Removes a container that has stopped.',
   options: [{ name: 'force', short: 'f', kind: 'flag', help: 'kill it first; no error when it does not exist' }],

@@ -3,7 +3,7 @@ import { type Grammar, UsageError } from '../options.ts'
 import { idOperand, type RuntimeVerb } from './verb.ts'
 
 const grammar: Grammar = {
-  name: 'events',
+  name: 'runtime events',
   operands: 'ID',
   help: 'Prints what a container uses at every interval, and when it is out of memory, as lines of JSON until it ends.',
   options: [

@@ -10,7 +10,7 @@ import { preservedFds } from './create-options.ts'
 import { idOperand, type RuntimeCall, type RuntimeVerb } from './verb.ts'
 
 const grammar: Grammar = {
-  name: 'exec',
+  name: 'runtime exec',
   operands: 'ID [COMMAND [ARG...]]',
   help: 'Runs a further process in a container. The options change what config.json, or the file of --process, says.',
   stopAtOperand: true,

@@ -6,7 +6,7 @@ import { CREATE_OPTIONS, readCreateOptions } from './create-options.ts'
 import type { RuntimeVerb } from './verb.ts'
 
 const grammar: Grammar = {
-  name: 'explain',
+  name: 'runtime explain',
   operands: '[BUNDLE]',
   help: 'Prints the plan of a bundle: every kernel call that makes the container, with its reason. Changes nothing.',
   options: CREATE_OPTIONS,

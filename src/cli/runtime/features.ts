@@ -5,7 +5,7 @@ import type { Grammar } from '../options.ts'
 import type { RuntimeVerb } from './verb.ts'
 
 const grammar: Grammar = {
-  name: 'features',
+  name: 'runtime features',
   operands: '',
   help: 'Prints what this runtime can do, as JSON (runtime-spec, features.md).',
   options: [],

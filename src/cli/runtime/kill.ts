@@ -4,7 +4,7 @@ import type { Grammar } from '../options.ts'
 import { idOperand, type RuntimeVerb } from './verb.ts'
 
 const grammar: Grammar = {
-  name: 'kill',
+  name: 'runtime kill',
   operands: 'ID [SIGNAL]',
   help: 'Sends a signal (default: TERM) to the process of a container.',
   options: [{ name: 'all', short: 'a', kind: 'flag', help: 'to all processes of the container' }],

@@ -6,7 +6,7 @@ import { printable } from '../table.ts'
 import type { RuntimeVerb } from './verb.ts'
 
 const grammar: Grammar = {
-  name: 'list',
+  name: 'runtime list',
   operands: '',
   help: 'Lists the containers below the root directory.',
   options: [

@@ -3,7 +3,7 @@ import { type Grammar, UsageError } from '../options.ts'
 import { idOperand, type RuntimeVerb } from './verb.ts'
 
 const grammar: Grammar = {
-  name: 'ps',
+  name: 'runtime ps',
   operands: 'ID [PS-OPTION...]',
   help: 'Shows the processes of a container: those lines of the host’s "ps -ef", or of ps with other options, that are its.',
   stopAtOperand: true,

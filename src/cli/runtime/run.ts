@@ -4,7 +4,7 @@ import { CREATE_OPTIONS, readCreateOptions } from './create-options.ts'
 import { idOperand, type RuntimeVerb } from './verb.ts'
 
 const grammar: Grammar = {
-  name: 'run',
+  name: 'runtime run',
   operands: 'ID',
   help: 'Creates and starts a container, waits for it and removes it.',
   options: [

@@ -7,7 +7,7 @@ import type { Grammar } from '../options.ts'
 import type { RuntimeVerb } from './verb.ts'
 
 const grammar: Grammar = {
-  name: 'spec',
+  name: 'runtime spec',
   operands: '',
   help: 'Writes a config.json to start from.',
   options: [

@@ -3,7 +3,7 @@ import type { Grammar } from '../options.ts'
 import { idOperand, type RuntimeVerb } from './verb.ts'
 
 const grammar: Grammar = {
-  name: 'start',
+  name: 'runtime start',
   operands: 'ID',
   help: 'Starts the process of a created container.',
   options: [],

@@ -3,7 +3,7 @@ import type { Grammar } from '../options.ts'
 import { idOperand, type RuntimeVerb } from './verb.ts'
 
 const grammar: Grammar = {
-  name: 'state',
+  name: 'runtime state',
   operands: 'ID',
   help: 'Prints the state of a container as JSON.',
   options: [],

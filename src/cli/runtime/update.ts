@@ -41,7 +41,7 @@ const VALUES: readonly Option[] = [
 ]
 
 const grammar: Grammar = {
-  name: 'update',
+  name: 'runtime update',
   operands: 'ID',
   help: 'Changes limits of a container; those not named stay. Sizes may end in k, m, g.',
   options: [

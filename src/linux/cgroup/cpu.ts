@@ -1,5 +1,5 @@
 import { ERRNO } from '../../lib/errno.ts'
-import { parseCpuList } from './cpu-list.ts'
+import { parseCpuList } from '../cpu-set.ts'
 import type { CpuResources, Int64 } from './resources.ts'
 import { type CgroupSetting, invalid, isSet, setting, unsupported } from './setting.ts'
 
@@ -112,7 +112,7 @@ export function cpusetSettings(cpu: CpuResources): readonly CgroupSetting[] {
     settings.push(setting('cpuset', 'cpuset.cpus', cpu.cpus, 'CPUs it may run on'))
   }
   if (cpu.mems) {
-    parseCpuList(cpu.mems)
+    parseCpuList(cpu.mems, 'memory node')
     settings.push(setting('cpuset', 'cpuset.mems', cpu.mems, 'memory nodes it may allocate from'))
   }
   return settings

@@ -1,4 +1,5 @@
 import { BerthError } from '../../lib/error.ts'
+import { parseMountInfo } from '../mountinfo.ts'
 
 /** One line of /proc/PID/cgroup: where a process is in one hierarchy. */
 export interface CgroupMembership {
@@ -43,25 +44,17 @@ const V1_FLAGS: ReadonlySet<string> = new Set(
  * Source: proc_pid_mountinfo(5).
  */
 export function parseCgroupMounts(mountinfo: string): readonly CgroupMount[] {
-  const mounts: CgroupMount[] = []
-  for (const line of mountinfo.split('\n')) {
-    const [left = '', right] = line.split(' - ')
-    const [fstype, , superOptions = ''] = (right ?? '').split(' ')
-    if (fstype !== 'cgroup' && fstype !== 'cgroup2') continue
-    const [, , , root = '/', mountPoint = '', options = ''] = left.split(' ')
-    const words = superOptions.split(',').filter(word => !V1_FLAGS.has(word) && !word.startsWith('release_agent='))
-    mounts.push({
-      version: fstype === 'cgroup' ? 1 : 2,
-      controllers: fstype === 'cgroup' ? words : [],
-      mountPoint: unescapeMountField(mountPoint),
-      root: unescapeMountField(root),
-      readOnly: options.split(',').includes('ro'),
-    })
-  }
-  return mounts
-}
-
-/** Octal escapes of blanks, newlines and backslashes in a mountinfo field. */
-function unescapeMountField(field: string): string {
-  return field.replace(/\\([0-7]{3})/g, (_, digits: string) => String.fromCharCode(Number.parseInt(digits, 8)))
+  return parseMountInfo(mountinfo).flatMap(({ fstype, mountPoint, root, options, superOptions }) => {
+    if (fstype !== 'cgroup' && fstype !== 'cgroup2') return []
+    const controllers = superOptions.filter(word => !V1_FLAGS.has(word) && !word.startsWith('release_agent='))
+    return [
+      {
+        version: fstype === 'cgroup' ? 1 : 2,
+        controllers: fstype === 'cgroup' ? controllers : [],
+        mountPoint,
+        root,
+        readOnly: options.includes('ro'),
+      },
+    ]
+  })
 }

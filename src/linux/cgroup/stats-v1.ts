@@ -1,4 +1,4 @@
-import { parseCpuList } from './cpu-list.ts'
+import { parseCpuList } from '../cpu-set.ts'
 import { type Count, parseBlkio, parseCount, parseFlatKeyed, UNLIMITED } from './stat-files.ts'
 import { type CgroupStats, type MemoryEntry, omitEmpty, type ReadCgroupFile } from './stats.ts'
 

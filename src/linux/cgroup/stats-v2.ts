@@ -1,4 +1,4 @@
-import { parseCpuList } from './cpu-list.ts'
+import { parseCpuList } from '../cpu-set.ts'
 import {
   addCounts,
   type BlkioEntry,

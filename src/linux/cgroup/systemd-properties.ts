@@ -1,6 +1,6 @@
 import { BerthError } from '../../lib/error.ts'
+import { cpuMask, parseCpuList } from '../cpu-set.ts'
 import { cpuWeightOfShares, DEFAULT_CPU_PERIOD_MICROSECONDS } from './cpu.ts'
-import { cpuListMask } from './cpu-list.ts'
 import { accessLetters, type DeviceException, type DevicePolicy } from './device-rules.ts'
 import { swapMaxV2 } from './memory.ts'
 import type { Int64, LinuxResources } from './resources.ts'
@@ -49,8 +49,8 @@ export function resourceProperties(resources: LinuxResources, version: 1 | 2): r
   if (pids?.limit !== undefined) {
     properties.push(property('TasksMax', 't', isSet(pids.limit) ? bytes(pids.limit) : 1n))
   }
-  if (cpu.cpus) properties.push(property('AllowedCPUs', 'ay', cpuListMask(cpu.cpus)))
-  if (cpu.mems) properties.push(property('AllowedMemoryNodes', 'ay', cpuListMask(cpu.mems)))
+  if (cpu.cpus) properties.push(property('AllowedCPUs', 'ay', cpuMask(parseCpuList(cpu.cpus))))
+  if (cpu.mems) properties.push(property('AllowedMemoryNodes', 'ay', cpuMask(parseCpuList(cpu.mems, 'memory node'))))
   return properties
 }
 

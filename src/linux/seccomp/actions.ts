@@ -1,8 +1,8 @@
 /** What a filter returns for an action. Source: seccomp(2); runtime-spec › Seccomp › `errnoRet`. */
+import { EPERM } from '../../lib/errno.ts'
 import { BerthError } from '../../lib/error.ts'
 import { SECCOMP_RET, type SeccompAction } from './config.ts'
 
-const EPERM = 1
 /** The kernel returns at most MAX_ERRNO (include/linux/err.h), so a greater number would arrive as another. */
 const ERRNO_MAX = 4095
 const SECCOMP_RET_DATA = 0xffff

@@ -14,6 +14,7 @@
  * call. When the default action refuses, numbers above the highest one that the profile names get ENOSYS: the profile's
  * author could not know those calls, and programs try the older call after ENOSYS but not after EPERM.
  */
+import { ENOSYS } from '../../lib/errno.ts'
 import { BerthError } from '../../lib/error.ts'
 import { actionValue, isPermissive, KERNEL_ACTION_NAMES } from './actions.ts'
 import {
@@ -69,7 +70,6 @@ interface Profile {
   readonly known: Set<string>
 }
 
-const ENOSYS = 38
 const BAD_ARCH_VALUE = SECCOMP_RET.SCMP_ACT_KILL_THREAD
 const NR_OFFSET = 0
 const ARCH_OFFSET = 4

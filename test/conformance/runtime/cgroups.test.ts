@@ -171,7 +171,11 @@ describe('linux.resources', () => {
       minor,
       fileMode: 0o666,
     }))
-    const any = (allow: boolean, more: Partial<DeviceCgroupRule> = {}): DeviceCgroupRule => ({ allow, access: 'rwm', ...more })
+    const any = (allow: boolean, more: Partial<DeviceCgroupRule> = {}): DeviceCgroupRule => ({
+      allow,
+      access: 'rwm',
+      ...more,
+    })
     const script = 'for i in null zero fuse; do (: < /data/$i) 2>/dev/null && echo $i; done; true'
     const see = (...rules: readonly DeviceCgroupRule[]) =>
       box.see(script, { linux: { devices, resources: { devices: rules } } })
