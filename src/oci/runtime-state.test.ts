@@ -1,20 +1,20 @@
 import { expect, test } from 'bun:test'
-import { formatContainerState, parseRuntimeState, seccompStateAroundPid, stateAroundPid } from './runtime-state.ts'
+import { formatContainerState, parseRuntimeState, processStateTemplate, stateTemplate } from './runtime-state.ts'
 
-test('stateAroundPid() is the state document with a pid between', () => {
-  const state = { id: 'a"b', status: 'creating', bundle: '/b', annotations: { k: 'v' } } as const
-  const { before, after } = stateAroundPid(state)
-  expect(parseRuntimeState(`${before}42${after}`)).toEqual({ ociVersion: '1.3.0', pid: 42, ...state })
+test('stateTemplate() is the state document once the pid stands in its place', () => {
+  const state = { ociVersion: '1.2.0', id: 'a"pid":0', status: 'creating', bundle: '/b', annotations: { k: '\u0001' } } as const
+  const text = stateTemplate(state).replaceAll('\u0001', '42')
+  expect(parseRuntimeState(text)).toEqual({ pid: 42, ...state })
 })
 
-test('seccompStateAroundPid() is the container process state with a pid between', () => {
-  const { before, after } = seccompStateAroundPid({ id: 'a', status: 'running', pid: 7, bundle: '/b' }, 'meta')
-  expect(JSON.parse(`${before}42${after}`)).toEqual({
+test('processStateTemplate() is the container process state once the pid stands in its places', () => {
+  const state = { ociVersion: '1.3.0', id: 'a', status: 'running', bundle: '/b' } as const
+  expect(JSON.parse(processStateTemplate(state, 'meta').replaceAll('\u0001', '42'))).toEqual({
     ociVersion: '1.3.0',
     fds: ['seccompFd'],
     pid: 42,
     metadata: 'meta',
-    state: { ociVersion: '1.3.0', id: 'a', status: 'running', pid: 7, bundle: '/b' },
+    state: { ...state, pid: 42 },
   })
 })
 

@@ -1,7 +1,6 @@
 /** The state of a container as the spec defines it and as runc prints it. Source: runtime-spec, runtime.md › State. */
 
 import { formatJson, integer, map, object, oneOf, parseJson, required, type Shape, text } from '../lib/json-shape.ts'
-import { OCI_RUNTIME_SPEC_VERSION } from './runtime-spec.ts'
 
 /** The statuses of the spec. */
 export const STATUSES = ['creating', 'created', 'running', 'stopped'] as const
@@ -25,6 +24,7 @@ export interface RuntimeState {
 export interface ContainerState extends RuntimeState {
   /** 0 when stopped. */
   readonly pid: number
+  /** Absolute path of its root filesystem. */
   readonly rootfs: string
   /** RFC 3339. */
   readonly created: string
@@ -56,31 +56,29 @@ export function formatContainerState(state: ContainerState): string {
   return `${formatJson(ordered, '  ')}\n`
 }
 
-/** A JSON text around a pid that is known only after the process has been made: the whole is before + pid + after. */
-export interface TextAroundPid {
-  readonly before: string
-  readonly after: string
-}
+/**
+ * Stands for a pid that is known only once the process has been made; berth-init puts the decimal digits in its place.
+ * JSON text never holds this byte unescaped, so that nothing of the config can pass for it.
+ */
+const PID_PLACE = '\u0001'
 
-/** What a state is without its pid. */
-export type StateWithoutPid = Omit<RuntimeState, 'ociVersion' | 'pid'>
-
-/** The state that a hook of a container without a pid yet will read. */
-export function stateAroundPid(state: StateWithoutPid): TextAroundPid {
-  const { id, status, bundle, annotations } = state
-  const before = formatJson({ ociVersion: OCI_RUNTIME_SPEC_VERSION, id, status })
-  const after = formatJson({ bundle, annotations })
-  return { before: `${before.slice(0, -1)},"pid":`, after: `,${after.slice(1)}` }
+/** The state that a hook of a container without a pid yet reads, with a place for the pid. */
+export function stateTemplate(state: Omit<RuntimeState, 'pid'>): string {
+  const { ociVersion, id, status, bundle, annotations } = state
+  return withPlace({ ociVersion, id, status, pid: 0, bundle, annotations })
 }
 
 /**
- * The container process state that goes to a seccomp agent beside the listener's fd; the pid is the process's that
- * the filter is of, which for `exec` is not the container's. Source: config-linux.md › The Container Process State.
+ * What goes to a seccomp agent beside the listener's fd, with places for the pid of the process that the filter is of.
+ * Source: config-linux.md › The Container Process State.
  */
-export function seccompStateAroundPid(state: Omit<RuntimeState, 'ociVersion'>, metadata: string): TextAroundPid {
-  const { id, status, pid, bundle, annotations } = state
-  const inner = { ociVersion: OCI_RUNTIME_SPEC_VERSION, id, status, pid, bundle, annotations }
-  const before = formatJson({ ociVersion: OCI_RUNTIME_SPEC_VERSION, fds: ['seccompFd'] })
-  const after = formatJson({ ...(metadata === '' ? {} : { metadata }), state: inner })
-  return { before: `${before.slice(0, -1)},"pid":`, after: `,${after.slice(1)}` }
+export function processStateTemplate(state: Omit<RuntimeState, 'pid'>, metadata: string): string {
+  const { ociVersion } = state
+  const outer = { ociVersion, fds: ['seccompFd'], pid: 0, ...(metadata !== '' && { metadata }) }
+  return `${withPlace(outer).slice(0, -1)},"state":${stateTemplate(state)}}`
+}
+
+/** The first `"pid":0` is the property: a quote within a text would be escaped. */
+function withPlace(state: { readonly pid: 0 }): string {
+  return formatJson(state).replace('"pid":0', `"pid":${PID_PLACE}`)
 }

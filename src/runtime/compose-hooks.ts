@@ -1,28 +1,20 @@
 import type { Hook, HookKind, RuntimeSpec } from '../oci/runtime-spec.ts'
+import { stateTemplate } from '../oci/runtime-state.ts'
 import { type Step, step } from '../plan/step.ts'
 import type { ContainerInput } from './container-input.ts'
 import type { PlanBuilder } from './plan-builder.ts'
 
 const MS_PER_SECOND = 1000
-/** berth-init puts the decimal process id in the place of this byte; JSON text never holds it unescaped. */
-const PID = '\u0001'
-
-/**
- * The container's state as hooks and the seccomp agent receive it, with a place for the process id.
- * Source: runtime-spec › State.
- */
-export function stateTemplate(
-  input: Pick<ContainerInput, 'id' | 'spec' | 'bundle'>,
-  status: 'creating' | 'created',
-): string {
-  const { ociVersion, annotations } = input.spec
-  const state = { ociVersion, id: input.id, status, pid: 0, bundle: input.bundle, ...(annotations && { annotations }) }
-  return JSON.stringify(state).replace('"pid":0', `"pid":${PID}`)
-}
-
 /** The steps of all hooks of one kind, in the config's order. */
 export function hookSteps(input: Pick<ContainerInput, 'id' | 'spec' | 'bundle' | 'facts'>, kind: HookKind): Step[] {
-  const state = stateTemplate(input, kind === 'startContainer' ? 'created' : 'creating')
+  const { ociVersion, annotations } = input.spec
+  const state = stateTemplate({
+    ociVersion,
+    id: input.id,
+    status: kind === 'startContainer' ? 'created' : 'creating',
+    bundle: input.bundle,
+    ...(annotations && { annotations }),
+  })
   return (input.spec.hooks?.[kind] ?? []).map(hook =>
     step('hook', { ...hookCall(hook, input.facts.environment), state }, `run a ${kind} hook`),
   )

@@ -1,5 +1,5 @@
 import { EACCES, ENOENT, ENOTDIR } from '../lib/errno.ts'
-import { BerthError } from '../lib/error.ts'
+import { BerthError, invariant } from '../lib/error.ts'
 import { PROC_SUPER_MAGIC } from '../linux/fs-magic.ts'
 import {
   MOUNT_ATTR_NODEV,
@@ -89,14 +89,17 @@ export function composePaths(builder: PlanBuilder, input: ContainerInput, root: 
 
 /** Kernel settings of the container's own namespaces; keys were checked to be such. */
 export function composeSysctl(builder: PlanBuilder, input: ContainerInput, proc: Slot): void {
-  for (const [key, value] of Object.entries(input.spec.linux?.sysctl ?? {}))
+  for (const [key, value] of Object.entries(input.spec.linux?.sysctl ?? {})) {
+    const path = sysctlPath(key)
+    invariant(path !== undefined, `sysctl ${key} has been checked`)
     builder.child.push(
       step(
         'write_checked',
-        { dir: proc, path: `sys/${sysctlPath(key)}`, magic: PROC_SUPER_MAGIC, data: value },
+        { dir: proc, path: `sys/${path}`, magic: PROC_SUPER_MAGIC, data: value },
         `set ${key} (linux.sysctl)`,
       ),
     )
+  }
 }
 
 /** Host and domain name of a new UTS namespace. */

@@ -1,4 +1,4 @@
-import { fstatSync, writeFileSync } from 'node:fs'
+import { writeFileSync } from 'node:fs'
 import { type CgroupLocation, type CgroupManagerKind, resolveCgroupPath } from '../host/cgroup/location.ts'
 import { findSystemd, openSystemdCgroup } from '../host/cgroup/open-cgroup.ts'
 import { type Launched, Launcher, type LaunchOptions, type LaunchStdio } from '../host/launcher.ts'
@@ -24,6 +24,7 @@ import { removeLeftover } from './leftover.ts'
 import { type NetDeviceMove, resolveNetDevices } from './net-devices.ts'
 import { PlanBuilder } from './plan-builder.ts'
 import type { RuntimeOptions } from './runtime-options.ts'
+import { pipesAmong } from './stdio-pipes.ts'
 import { type ContainerRecord, StateDirectory, type Traces } from './state-directory.ts'
 
 /** How to create a container. */

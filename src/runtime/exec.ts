@@ -1,4 +1,4 @@
-import { fstatSync, readlinkSync, writeFileSync } from 'node:fs'
+import { readlinkSync, writeFileSync } from 'node:fs'
 import type { Launched, LaunchStdio } from '../host/launcher.ts'
 import { sameProcess } from '../host/process-identity.ts'
 import { BerthError, messageOf } from '../lib/error.ts'
@@ -15,6 +15,7 @@ import { readHostFacts } from './host-facts.ts'
 import { launchProgram } from './launch-program.ts'
 import { PlanBuilder } from './plan-builder.ts'
 import type { RuntimeOptions } from './runtime-options.ts'
+import { pipesAmong } from './stdio-pipes.ts'
 import { seccompFilter } from './seccomp-filter.ts'
 
 /** How to run a further process in a container. */

@@ -1,29 +1,15 @@
 import { OCI_RUNTIME_SPEC_VERSION } from '../oci/runtime-spec.ts'
+import type { ContainerState } from '../oci/runtime-state.ts'
 import { type FoundContainer, findContainer } from './container-state.ts'
 import type { RuntimeOptions } from './runtime-options.ts'
 
-/** What `state` prints: the spec's state document and what runc adds to it. */
-export interface StateDocument {
-  readonly ociVersion: string
-  readonly id: string
-  /** 0 when the container is stopped. */
-  readonly pid: number
-  readonly status: string
-  readonly bundle: string
-  readonly rootfs: string
-  /** RFC 3339. */
-  readonly created: string
-  readonly owner: string
-  readonly annotations?: Readonly<Record<string, string>>
-}
-
 /** The `state` of the runtime-spec. */
-export function containerState(id: string, options: RuntimeOptions): StateDocument {
+export function containerState(id: string, options: RuntimeOptions): ContainerState {
   return stateDocument(findContainer(options.root, id))
 }
 
 /** The state document of a container. */
-export function stateDocument({ directory, record, status }: FoundContainer): StateDocument {
+export function stateDocument({ directory, record, status }: FoundContainer): ContainerState {
   const spec = directory.spec()
   return {
     ociVersion: spec.ociVersion ?? OCI_RUNTIME_SPEC_VERSION,

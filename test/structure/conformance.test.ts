@@ -14,7 +14,7 @@ function citedTests(row: string): string[] {
 test('docs/conformance.md cites tests that are there', () => {
   const sources = ['src', 'test'].flatMap(folder => filesBelow(folder, '.test.ts')).map(({ text }) => text)
   const named = (name: string) =>
-    [`'${name}'`, `\`${name}\``].some(quoted => sources.some(text => text.includes(quoted)))
+    [`'${name}'`, `"${name}"`, `\`${name}\``].some(quoted => sources.some(text => text.includes(quoted)))
   const cited = [...new Set(rows.flatMap(citedTests))]
   expect(cited.length).toBeGreaterThan(100)
   expect(cited.filter(name => !named(name))).toEqual([])

@@ -1,3 +1,4 @@
+import { formatContainerState } from '../../oci/runtime-state.ts'
 import { containerState } from '../../runtime/state.ts'
 import type { Grammar } from '../options.ts'
 import { idOperand, type RuntimeVerb } from './verb.ts'
@@ -13,7 +14,7 @@ const grammar: Grammar = {
 export const stateVerb: RuntimeVerb = {
   grammar,
   async run(call) {
-    console.log(JSON.stringify(containerState(idOperand(call, grammar), call.options), null, 2))
+    process.stdout.write(formatContainerState(containerState(idOperand(call, grammar), call.options)))
     return 0
   },
 }
