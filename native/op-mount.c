@@ -102,9 +102,11 @@ static int fs_layer(int fs, const char *key, int fd)
     return fs_string(fs, key, path);
 }
 
+/* Joined, the layers share one string, which fsconfig bounds: the numbers of their fds alone, as paths relative to
+ * /proc/self/fd, leave room for 60 and more. */
 static int overlay_lowers(struct context *ctx, int fs, const union arg *lowers, bool joined)
 {
-    char *at = ctx->scratch, *end = ctx->scratch + SCRATCH_BYTES;
+    char *at = ctx->scratch, *end = ctx->scratch + FSCONFIG_STRING_MAX;
     int error = 0;
     for (uint32_t i = 0; error >= 0 && i + 1 < lowers->length; i += 2) {
         uint16_t slot;
@@ -113,7 +115,7 @@ static int overlay_lowers(struct context *ctx, int fs, const union arg *lowers, 
         if (fd < 0)
             return fd;
         if (joined)
-            at = put_layer(i ? put_text(at, end, ":") : at, end, fd);
+            at = put_number(i ? put_text(at, end, ":") : at, end, fd);
         else
             error = fs_layer(fs, "lowerdir+", fd);
     }
@@ -122,13 +124,19 @@ static int overlay_lowers(struct context *ctx, int fs, const union arg *lowers, 
     return joined && error >= 0 ? fs_string(fs, "lowerdir", ctx->scratch) : error;
 }
 
-int op_mount_overlay(struct context *ctx, const union arg *args)
+struct overlay_call {
+    struct context *ctx;
+    const union arg *args;
+};
+
+static int call_overlay(const void *argument)
 {
+    const struct overlay_call *call = argument;
+    struct context *ctx = call->ctx;
+    const union arg *args = call->args;
     int fs SCOPED = (int)syscall(SYS_fsopen, "overlay", FSOPEN_CLOEXEC);
     if (fs < 0)
         return -errno;
-    if (args[1].length == 0 || args[1].length % 2)
-        return -EINVAL;
     int error = overlay_lowers(ctx, fs, &args[1], args[0].i != 0);
     if (error >= 0 && args[2].fd >= 0)
         error = fs_layer(fs, "upperdir", args[2].fd);
@@ -139,6 +147,17 @@ int op_mount_overlay(struct context *ctx, const union arg *args)
         return error;
     }
     return fs_finish(ctx, fs, &args[4], &args[5], &args[6]);
+}
+
+int op_mount_overlay(struct context *ctx, const union arg *args)
+{
+    if (args[1].length == 0 || args[1].length % 2)
+        return -EINVAL;
+    struct overlay_call call = { ctx, args };
+    if (!args[0].i)
+        return call_overlay(&call);
+    int fds SCOPED = openat(ctx->proc, "self/fd", O_PATH | O_DIRECTORY | O_CLOEXEC);
+    return fds < 0 ? -errno : in_directory(fds, call_overlay, &call);
 }
 
 struct mount_call {

@@ -4,7 +4,6 @@ import type { ContainerOptions, ImageSource, ResourceOptions, UlimitOption } fro
 import { parseByteSize } from '../lib/byte-size.ts'
 import { BerthError, messageOf } from '../lib/error.ts'
 import { parseRlimit, RLIM_INFINITY } from '../linux/rlimits.ts'
-import { parseSignal } from '../linux/signals.ts'
 import { CONTAINER_DEFAULTS } from '../security/defaults.ts'
 import { parseBind, parseDevice, parseTmpfs } from './mount-flags.ts'
 import type { ParsedOptions } from './options.ts'
@@ -31,7 +30,10 @@ export function readContainerOptions(parsed: ParsedOptions): ContainerOptions {
     workdir: readWorkdir(parsed.value('workdir')),
     user: parsed.value('user') ?? null,
     groupAdd: parsed.values('group-add'),
-    labels: pairs('label', parsed.values('label')),
+    labels: pairs(
+      'label',
+      parsed.values('label').map(label => (label.includes('=') ? label : `${label}=`)),
+    ),
     annotations: pairs('annotation', parsed.values('annotation')),
     terminal: parsed.flag('tty'),
     interactive: parsed.flag('interactive'),
@@ -45,7 +47,9 @@ export function readContainerOptions(parsed: ParsedOptions): ContainerOptions {
     extraHosts: parsed.values('add-host'),
     binds: parsed.values('volume').map(parseBind),
     tmpfs: parsed.values('tmpfs').map(parseTmpfs),
-    shmSizeBytes: Number(parseByteSize(parsed.value('shm-size') ?? String(CONTAINER_DEFAULTS.shmSizeBytes), '--shm-size')),
+    shmSizeBytes: Number(
+      parseByteSize(parsed.value('shm-size') ?? String(CONTAINER_DEFAULTS.shmSizeBytes), '--shm-size'),
+    ),
     devices: parsed.values('device').map(parseDevice),
     ulimits: parsed.values('ulimit').map(parseUlimit),
     sysctl: pairs('sysctl', parsed.values('sysctl')),
@@ -55,7 +59,6 @@ export function readContainerOptions(parsed: ParsedOptions): ContainerOptions {
     oomScoreAdj: number('oom-score-adj', parsed.value('oom-score-adj'), -1000, 1000),
     cgroupParent: parsed.value('cgroup-parent') ?? null,
     resources: readResources(parsed),
-    stopSignal: parsed.value('stop-signal') === undefined ? null : parseSignal(parsed.value('stop-signal') ?? ''),
   }
 }
 
@@ -115,9 +118,8 @@ function pairs(option: string, entries: readonly string[]): Readonly<Record<stri
   return Object.fromEntries(
     entries.map(entry => {
       const equals = entry.indexOf('=')
-      if (equals === 0 || (equals === -1 && option !== 'label'))
-        throw new BerthError('invalidArgument', `Cannot use --${option} "${entry}": expected KEY=VALUE`)
-      return equals === -1 ? [entry, ''] : [entry.slice(0, equals), entry.slice(equals + 1)]
+      if (equals <= 0) throw new BerthError('invalidArgument', `Cannot use --${option} "${entry}": expected KEY=VALUE`)
+      return [entry.slice(0, equals), entry.slice(equals + 1)]
     }),
   )
 }

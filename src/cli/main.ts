@@ -7,6 +7,8 @@ type Command = (args: readonly string[]) => Promise<number>
 
 const COMMANDS: Readonly<Record<string, { readonly help: string; readonly load: () => Promise<Command> }>> = {
   run: { help: 'Run a command in a new container', load: async () => (await import('./run.ts')).runCommand },
+  ps: { help: 'List containers', load: async () => (await import('./ps.ts')).psCommand },
+  rm: { help: 'Remove containers', load: async () => (await import('./rm.ts')).rmCommand },
   explain: {
     help: 'Print the kernel calls that a command would make',
     load: async () => (await import('./explain.ts')).explainCommand,

@@ -6,7 +6,7 @@ import { NAMESPACES, type NamespaceType, namespaceOfProcName, namespaceOfType } 
 import { namespaceJson, namespaceTable, namespaceTreeText } from './ns-print.ts'
 import { type TableOptions, tableOptionsOf } from './table.ts'
 
-export const NS_USAGE = `Usage: berth ns [OPTIONS] [PID]
+const NS_USAGE = `Usage: berth ns [OPTIONS] [PID]
 
 Shows every namespace on the machine, who is in it, what keeps it and where it is nested; with a PID, those of that process.
 

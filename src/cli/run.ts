@@ -27,7 +27,9 @@ export const RUN_GRAMMAR: Grammar = {
   stopAtOperand: true,
 }
 
-const KILLED_BY_SIGPIPE = 128 + 13
+/** Exit statuses above it tell of a signal. */
+const SIGNALLED = 128
+const KILLED_BY_SIGPIPE = SIGNALLED + 13
 
 /** `berth run`: exit status 125 when Berth failed, 126 when the program can't be executed, 127 when it is not there, else the program's. */
 export async function runCommand(args: readonly string[]): Promise<number> {
@@ -54,7 +56,19 @@ export async function runCommand(args: readonly string[]): Promise<number> {
 
 async function runAndRemove(options: ContainerOptions, engine: Engine, parsed: ParsedOptions): Promise<number> {
   const cidfile = parsed.value('cidfile')
-  const container = await makeContainer(options, engine)
+  let interrupted: number | null = null
+  let container: EngineContainer
+  {
+    // Until the program runs there is nobody to pass a signal on to: what was made is put away, and we end by it.
+    using _ = forwardSignals(signal => {
+      interrupted ??= signal
+    })
+    container = await makeContainer(options, engine)
+  }
+  if (interrupted !== null) {
+    await putAway(container, SIGNALLED + interrupted, engine)
+    return SIGNALLED + interrupted
+  }
   if (cidfile !== undefined) writeFileSync(cidfile, container.id)
   const proxySignals = parsed.value('sig-proxy') !== 'false'
   try {

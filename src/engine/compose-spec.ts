@@ -66,7 +66,7 @@ function boundedNofile(
 }
 
 /** Entrypoint and command as Docker combines them: an entrypoint given replaces the image's command too. */
-export function containerCommand({ options, image }: Pick<SpecInput, 'options' | 'image'>): readonly string[] {
+function containerCommand({ options, image }: Pick<SpecInput, 'options' | 'image'>): readonly string[] {
   const entrypoint = options.entrypoint ?? image.entrypoint
   const command = options.command.length > 0 ? options.command : options.entrypoint !== null ? [] : image.cmd
   const args = [...entrypoint, ...command]

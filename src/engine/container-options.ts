@@ -99,5 +99,4 @@ export interface ContainerOptions {
   readonly oomScoreAdj: number | null
   readonly cgroupParent: string | null
   readonly resources: ResourceOptions
-  readonly stopSignal: number | null
 }

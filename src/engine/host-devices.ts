@@ -54,7 +54,7 @@ function devicesAt(device: DeviceOption, lenient: boolean): HostDevice[] {
 }
 
 /** dev_t as glibc packs it: 12 bits of major above 8 of minor, the rest of both further up. Source: makedev(3). */
-export function deviceNumbers(rdev: number): { readonly major: number; readonly minor: number } {
+function deviceNumbers(rdev: number): { readonly major: number; readonly minor: number } {
   const value = BigInt(rdev)
   const major = ((value >> 8n) & 0xfffn) | ((value >> 32n) & ~0xfffn)
   const minor = (value & 0xffn) | ((value >> 12n) & ~0xffn)

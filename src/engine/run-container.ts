@@ -64,6 +64,8 @@ export async function makeContainer(options: ContainerOptions, engine: Engine): 
     id,
     name,
     image: image.name,
+    command: options.command,
+    labels: options.labels,
     created: new Date().toISOString(),
     autoRemove: options.autoRemove,
     client: ownIdentity(),

@@ -10,6 +10,9 @@ export interface ContainerRow {
   readonly id: string
   readonly name: string
   readonly image: string
+  /** What it runs, as written. */
+  readonly command: readonly string[]
+  readonly labels: Readonly<Record<string, string>>
   /** RFC 3339. */
   readonly created: string
   /** First host id of its range; null without a user namespace. */
@@ -26,6 +29,8 @@ CREATE TABLE IF NOT EXISTS container (
   id TEXT PRIMARY KEY,
   name TEXT NOT NULL UNIQUE,
   image TEXT NOT NULL,
+  command TEXT NOT NULL,
+  labels TEXT NOT NULL,
   created TEXT NOT NULL,
   range_start INTEGER UNIQUE,
   auto_remove INTEGER NOT NULL,
@@ -73,12 +78,14 @@ export class StateDatabase {
       const range = wantsRange ? allocateRange(new Set(used.map(([start]) => Number(start)))) : null
       this.#database
         .query(
-          'INSERT INTO container (id, name, image, created, range_start, auto_remove, client_pid, client_ticks) VALUES (?, ?, ?, ?, ?, ?, ?, ?)',
+          'INSERT INTO container (id, name, image, command, labels, created, range_start, auto_remove, client_pid, client_ticks) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)',
         )
         .run(
           row.id,
           row.name,
           row.image,
+          JSON.stringify(row.command),
+          JSON.stringify(row.labels),
           row.created,
           range?.start ?? null,
           row.autoRemove ? 1 : 0,
@@ -104,13 +111,15 @@ export class StateDatabase {
   list(): readonly ContainerRow[] {
     return this.#database
       .query(
-        'SELECT id, name, image, created, range_start, auto_remove, exit_code, client_pid, client_ticks FROM container ORDER BY created',
+        'SELECT id, name, image, command, labels, created, range_start, auto_remove, exit_code, client_pid, client_ticks FROM container ORDER BY created',
       )
       .values()
-      .map(([id, name, image, created, rangeStart, autoRemove, exitCode, pid, ticks]) => ({
+      .map(([id, name, image, command, labels, created, rangeStart, autoRemove, exitCode, pid, ticks]) => ({
         id: String(id),
         name: String(name),
         image: String(image),
+        command: JSON.parse(String(command)) as readonly string[],
+        labels: JSON.parse(String(labels)) as Readonly<Record<string, string>>,
         created: String(created),
         rangeStart: rangeStart === null ? null : Number(rangeStart),
         autoRemove: autoRemove === 1,

@@ -1,5 +1,5 @@
-import { ECANCELED } from '../lib/errno.ts'
 import { closeSync, openSync } from 'node:fs'
+import { ECANCELED } from '../lib/errno.ts'
 import { BerthError, messageOf } from '../lib/error.ts'
 import { encodePlan } from '../plan/encode.ts'
 import type { Plan } from '../plan/step.ts'
@@ -151,7 +151,6 @@ async function tell(stdin: ByteSink, bytes: Uint8Array): Promise<void> {
     if ((error as NodeJS.ErrnoException).code !== 'EPIPE') throw error
   }
 }
-
 
 async function answer(
   stdin: ByteSink,

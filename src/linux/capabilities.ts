@@ -74,7 +74,7 @@ export function isCapability(name: string): name is Capability {
 }
 
 /** The number of a capability, 0 to 40. */
-export function capabilityNumber(name: Capability): number {
+function capabilityNumber(name: Capability): number {
   return CAPABILITIES.indexOf(name)
 }
 

@@ -3,7 +3,7 @@
 import { BerthError } from '../lib/error.ts'
 
 /** The most CPUs any Linux is built for (CONFIG_NR_CPUS on x86-64). */
-export const CPU_LIMIT = 8192
+const CPU_LIMIT = 8192
 
 /** What a list is of; it words errors. */
 export type ListedKind = 'CPU' | 'memory node'
@@ -28,22 +28,6 @@ export function parseCpuList(text: string, kind: ListedKind = 'CPU'): readonly n
   return [...numbers].sort((a, b) => a - b)
 }
 
-/** The shortest list of these numbers: [0,1,2,5] → `0-2,5`. */
-export function formatCpuList(numbers: Iterable<number>): string {
-  const sorted = [...new Set(numbers)].sort((a, b) => a - b)
-  const items: string[] = []
-  for (let index = 0; index < sorted.length; index += 1) {
-    const first = sorted[index] ?? 0
-    let last = first
-    while (sorted[index + 1] === last + 1) {
-      last += 1
-      index += 1
-    }
-    items.push(first === last ? `${first}` : `${first}-${last}`)
-  }
-  return items.join(',')
-}
-
 /** The mask as system calls take it: bit n of byte n/8, as many bytes as whole 64-bit words are needed for. */
 export function cpuMask(numbers: Iterable<number>): Uint8Array {
   const list = [...numbers]
@@ -51,15 +35,6 @@ export function cpuMask(numbers: Iterable<number>): Uint8Array {
   const mask = new Uint8Array(Math.ceil((largest + 1) / 64) * 8)
   for (const number of list) mask[number >> 3] = (mask[number >> 3] ?? 0) | (1 << (number & 7))
   return mask
-}
-
-/** The numbers whose bits are set, ascending. */
-export function cpusOfMask(mask: Uint8Array): readonly number[] {
-  const numbers: number[] = []
-  for (const [index, byte] of mask.entries()) {
-    for (let bit = 0; bit < 8; bit += 1) if (((byte >> bit) & 1) === 1) numbers.push(index * 8 + bit)
-  }
-  return numbers
 }
 
 function listError(text: string, kind: ListedKind, state: string): BerthError {

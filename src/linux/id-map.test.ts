@@ -1,21 +1,14 @@
 import { expect, test } from 'bun:test'
-import fc from 'fast-check'
-import { formatIdMap, idIsMapped, idMapProblem, mapToContainer, mapToHost, parseIdMap, sameIdMap } from './id-map.ts'
+import { formatIdMap, idIsMapped, idMapProblem, mapToHost, parseIdMap } from './id-map.ts'
 
 const map = [
   { containerID: 0, hostID: 1000, size: 1 },
   { containerID: 1, hostID: 100_000, size: 65_535 },
 ]
 
-test('mapToHost() and mapToContainer() are inverse within the map and undefined outside', () => {
-  fc.assert(
-    fc.property(fc.integer({ min: 0, max: 65_535 }), id =>
-      expect(mapToContainer(map, mapToHost(map, id) ?? -1)).toBe(id),
-    ),
-  )
-  expect(mapToHost(map, 0)).toBe(1000)
+test('mapToHost() adds the offset of the mapping that holds the id, and is undefined outside of all', () => {
+  expect([0, 1, 65_535].map(id => mapToHost(map, id))).toEqual([1000, 100_000, 165_534])
   expect(mapToHost(map, 65_536)).toBeUndefined()
-  expect(mapToContainer(map, 999)).toBeUndefined()
   expect(idIsMapped(map, 65_535)).toBe(true)
 })
 
@@ -23,11 +16,6 @@ test('parseIdMap() reads what formatIdMap() writes, and the kernel form', () => 
   expect(parseIdMap(formatIdMap(map))).toEqual(map)
   expect(parseIdMap('         0          0 4294967295\n')).toEqual([{ containerID: 0, hostID: 0, size: 4294967295 }])
   expect(() => parseIdMap('0 0')).toThrow('Cannot parse id map line')
-})
-
-test('sameIdMap() does not care about the order', () => {
-  expect(sameIdMap(map, [...map].reverse())).toBe(true)
-  expect(sameIdMap(map, map.slice(1))).toBe(false)
 })
 
 test('idMapProblem() names empty, overlong and overlapping mappings and too many', () => {

@@ -10,7 +10,7 @@ export interface IdMapping {
 }
 
 /** The kernel takes at most this many lines (since Linux 4.15). */
-export const MAX_ID_MAPPINGS = 340
+const MAX_ID_MAPPINGS = 340
 
 /** One id past the last: 4294967295 (-1) is never an id. */
 const ID_LIMIT = 0xffff_ffff
@@ -46,25 +46,9 @@ export function mapToHost(mappings: readonly IdMapping[], containerID: number): 
   return mapping === undefined ? undefined : mapping.hostID + (containerID - mapping.containerID)
 }
 
-/** The id inside for one outside; undefined when it is not mapped. */
-export function mapToContainer(mappings: readonly IdMapping[], hostID: number): number | undefined {
-  const mapping = mappings.find(each => hostID >= each.hostID && hostID < each.hostID + each.size)
-  return mapping === undefined ? undefined : mapping.containerID + (hostID - mapping.hostID)
-}
-
 /** Whether an id inside has one outside. */
 export function idIsMapped(mappings: readonly IdMapping[], containerID: number): boolean {
   return mapToHost(mappings, containerID) !== undefined
-}
-
-/** Whether both say the same, in whatever order. */
-export function sameIdMap(a: readonly IdMapping[], b: readonly IdMapping[]): boolean {
-  const lines = (mappings: readonly IdMapping[]) =>
-    mappings
-      .map(each => formatIdMap([each]))
-      .sort()
-      .join('')
-  return lines(a) === lines(b)
 }
 
 /** What is wrong with a list of mappings, in the words of an error's state; undefined when the kernel would take it. */

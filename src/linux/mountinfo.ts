@@ -61,11 +61,6 @@ function parseLine(line: string): MountInfo {
 }
 
 /** Undoes the kernel's `\040` (space), `\011` (tab), `\012` (newline), `\134` (backslash) and `\043` (#). */
-export function unescapeMountField(field: string): string {
+function unescapeMountField(field: string): string {
   return field.replaceAll(/\\([0-3][0-7]{2})/g, (_, octal: string) => String.fromCharCode(Number.parseInt(octal, 8)))
-}
-
-/** The inverse of `unescapeMountField`, as the kernel writes it. */
-export function escapeMountField(field: string): string {
-  return field.replaceAll(/[ \t\n\\#]/g, char => `\\${char.charCodeAt(0).toString(8).padStart(3, '0')}`)
 }

@@ -10,7 +10,6 @@ import {
 } from './capabilities.ts'
 import { CGROUP2_SUPER_MAGIC, fsMagicName } from './fs-magic.ts'
 import {
-  cloneFlagsOf,
   NAMESPACES,
   namespaceOfCloneFlag,
   namespaceOfProcName,
@@ -93,7 +92,6 @@ test('namespaces are found by type, /proc name and clone flag', () => {
     expect(namespaceOfCloneFlag(namespace.cloneFlag)).toBe(namespace)
   }
   expect(namespaceOfProcName('pid_for_children')?.type).toBe('pid')
-  expect(cloneFlagsOf(['pid', 'mount'])).toBe(0x20020000)
   expect(parseNamespaceLink('mnt:[4026531840]')).toEqual({ type: 'mount', inode: 4026531840 })
   expect(parseNamespaceLink('/proc/1/ns/mnt')).toBeUndefined()
 })

@@ -59,13 +59,6 @@ export function namespaceOfCloneFlag(cloneFlag: number): NamespaceKind | undefin
   return BY_FLAG.get(cloneFlag)
 }
 
-/** The flags of several kinds, or-ed. */
-export function cloneFlagsOf(types: Iterable<NamespaceType>): number {
-  let flags = 0
-  for (const type of types) flags |= BY_TYPE.get(type)?.cloneFlag ?? 0
-  return flags
-}
-
 /** A parsed link target of /proc/PID/ns, such as `mnt:[4026531840]`. */
 export interface NamespaceLink {
   readonly type: NamespaceType

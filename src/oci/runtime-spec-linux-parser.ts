@@ -70,7 +70,7 @@ const device: Shape<Device> = object<Device>({
 })
 
 /** `linux.seccomp`, also the form of a seccomp profile file. */
-export const seccompShape: Shape<Seccomp> = object<Seccomp>({
+const seccompShape: Shape<Seccomp> = object<Seccomp>({
   defaultAction: required(oneOf(SECCOMP_ACTIONS)),
   defaultErrnoRet: uint32,
   architectures: list(oneOf(SECCOMP_ARCHITECTURES)),

@@ -3,10 +3,10 @@
  * Source: OCI runtime-spec 1.3, config-linux.md, schema/config-linux.json and schema/defs-linux.json.
  */
 
+import type { LinuxResources } from '../linux/cgroup/resources.ts'
 import type { IdMapping } from '../linux/id-map.ts'
 import type { NamespaceType } from '../linux/namespaces.ts'
 import type { SeccompConfig } from '../linux/seccomp/config.ts'
-import type { LinuxResources } from '../linux/cgroup/resources.ts'
 
 /** What only Linux knows. Source: config-linux.md. */
 export interface Linux {

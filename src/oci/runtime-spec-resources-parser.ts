@@ -17,7 +17,20 @@ import {
   uint32,
   uint64,
 } from '../lib/json-shape.ts'
-import type { BlockIoResources, CpuResources, DeviceCgroupRule, HugepageLimit, InterfacePriority, LinuxResources, MemoryResources, NetworkResources, PidsResources, RdmaLimit, ThrottleDevice, WeightDevice } from '../linux/cgroup/resources.ts'
+import type {
+  BlockIoResources,
+  CpuResources,
+  DeviceCgroupRule,
+  HugepageLimit,
+  InterfacePriority,
+  LinuxResources,
+  MemoryResources,
+  NetworkResources,
+  PidsResources,
+  RdmaLimit,
+  ThrottleDevice,
+  WeightDevice,
+} from '../linux/cgroup/resources.ts'
 
 /** int64 by the schema; no Linux has a device number of more than 32 bits, and -1 is any. */
 export const deviceNumber: Shape<number> = integer(-1, 0xffff_ffff)

@@ -2,7 +2,13 @@ import { expect, test } from 'bun:test'
 import { formatContainerState, parseRuntimeState, processStateTemplate, stateTemplate } from './runtime-state.ts'
 
 test('stateTemplate() is the state document once the pid stands in its place', () => {
-  const state = { ociVersion: '1.2.0', id: 'a"pid":0', status: 'creating', bundle: '/b', annotations: { k: '\u0001' } } as const
+  const state = {
+    ociVersion: '1.2.0',
+    id: 'a"pid":0',
+    status: 'creating',
+    bundle: '/b',
+    annotations: { k: '\u0001' },
+  } as const
   const text = stateTemplate(state).replaceAll('\u0001', '42')
   expect(parseRuntimeState(text)).toEqual({ pid: 42, ...state })
 })

@@ -79,6 +79,6 @@ export function processStateTemplate(state: Omit<RuntimeState, 'pid'>, metadata:
 }
 
 /** The first `"pid":0` is the property: a quote within a text would be escaped. */
-function withPlace(state: { readonly pid: 0 }): string {
+function withPlace(state: Readonly<Record<string, unknown>>): string {
   return formatJson(state).replace('"pid":0', `"pid":${PID_PLACE}`)
 }

@@ -1,6 +1,7 @@
 /** Whether the parts of `linux` fit together. Source: runtime-spec › Linux Container Configuration. */
 
 import { messageOf } from '../lib/error.ts'
+import type { DeviceCgroupRule } from '../linux/cgroup/resources.ts'
 import { parseCpuList } from '../linux/cpu-set.ts'
 import { idIsMapped, idMapProblem } from '../linux/id-map.ts'
 import { MODES_WITH_NODES, MODES_WITHOUT_NODES } from '../linux/memory-policy.ts'
@@ -8,7 +9,6 @@ import type { NamespaceType } from '../linux/namespaces.ts'
 import { sysctlNamespace, sysctlPath } from '../linux/sysctl.ts'
 import type { Findings } from './findings.ts'
 import type { Linux, MemoryPolicy } from './runtime-spec-linux.ts'
-import type { DeviceCgroupRule } from '../linux/cgroup/resources.ts'
 import type { IdMaps } from './validate-process.ts'
 
 /** Checks the `linux` section, except seccomp. `maps` are the ids of a new user namespace, else null. */
@@ -132,7 +132,7 @@ function validateDevices(linux: Linux, maps: IdMaps | null, findings: Findings):
 }
 
 /** Checks device rules, of a config or of `update`. */
-export function validateDeviceRules(rules: readonly DeviceCgroupRule[], path: string, findings: Findings): void {
+function validateDeviceRules(rules: readonly DeviceCgroupRule[], path: string, findings: Findings): void {
   for (const [index, { type, access }] of rules.entries()) {
     if (type !== undefined && !['', 'a', 'b', 'c'].includes(type)) {
       findings.problem(`${path}[${index}].type`, `is ${JSON.stringify(type)}, expected a, b or c`)
@@ -144,7 +144,7 @@ export function validateDeviceRules(rules: readonly DeviceCgroupRule[], path: st
 }
 
 /** As the kernel judges names of interfaces: dev_valid_name() in net/core/dev.c. */
-export function isInterfaceName(name: string): boolean {
+function isInterfaceName(name: string): boolean {
   return (
     name !== '' && new TextEncoder().encode(name).length < 16 && name !== '.' && name !== '..' && !/[/:\s\0]/.test(name)
   )

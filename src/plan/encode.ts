@@ -2,8 +2,8 @@ import { type ArgKind, OPS, type OpName, WIRE } from './ops.ts'
 import type { Slot } from './slots.ts'
 import { type Join, type Plan, STAGES, type Step } from './step.ts'
 
-export const PLAN_MAGIC = 0x50425448
-export const PLAN_VERSION = 1
+const PLAN_MAGIC = 0x50425448
+const PLAN_VERSION = 1
 const HEADER_BYTES = 4 + 4 + 2 + 2 + 4 * STAGES.length
 const STEP_HEADER_BYTES = 12
 const TOLERATE_ALL = 255

@@ -21,7 +21,7 @@ const HINTS: Readonly<Partial<Record<OpName | '*', Readonly<Record<string, strin
   },
   mount_fs: {
     EPERM:
-      'in a user namespace proc and sysfs can be mounted only while an instance without anything mounted over it is visible',
+      'in a user namespace proc and sysfs can be mounted only while an instance without anything mounted over it is visible, and mqueue and sysfs only with an ipc and a network namespace of its own',
     ENODEV: 'the kernel does not know this file system',
   },
   capset: {

@@ -94,11 +94,7 @@ export function composeCgroup(input: CgroupInput): CgroupComposition {
  * All limits of a configuration as settings of the hierarchies that a location has, checked to have a controller.
  * @throws {BerthError} unavailable: nothing on the host has the controller
  */
-export function settingsFor(
-  location: CgroupLocation,
-  resources: LinuxResources,
-  oomGroup: boolean,
-): readonly CgroupSetting[] {
+function settingsFor(location: CgroupLocation, resources: LinuxResources, oomGroup: boolean): readonly CgroupSetting[] {
   const unified = location.directories.find(({ hierarchy }) => hierarchy.version === 2)?.hierarchy.controllers ?? []
   // Not asked for by name, so a host that has no memory controller to give does without.
   const group = oomGroup && unified.includes('memory')

@@ -21,7 +21,6 @@ interface Moments {
   beforeFilter(): void
 }
 
-
 interface Sets {
   readonly effective: bigint
   readonly permitted: bigint

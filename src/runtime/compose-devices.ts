@@ -43,7 +43,7 @@ export function composeDevices(builder: PlanBuilder, input: ContainerInput, root
 }
 
 /** Whether the config binds something at /dev. */
-export function bindsDev({ spec }: ContainerInput): boolean {
+function bindsDev({ spec }: ContainerInput): boolean {
   return (spec.mounts ?? []).some(
     mount =>
       mount.destination === '/dev' &&

@@ -13,7 +13,6 @@ import { composeExecEnding, type ExecEnding, listenForRelay } from './compose-re
 import type { HostFacts, StdioInput } from './container-input.ts'
 import type { PlanBuilder } from './plan-builder.ts'
 
-
 /** What a further process in a running container depends on. */
 export interface ExecInput {
   readonly process: Process

@@ -1,4 +1,4 @@
-import type { Hook, HookKind, RuntimeSpec } from '../oci/runtime-spec.ts'
+import type { Hook, HookKind } from '../oci/runtime-spec.ts'
 import { stateTemplate } from '../oci/runtime-state.ts'
 import { type Step, step } from '../plan/step.ts'
 import type { ContainerInput } from './container-input.ts'
@@ -44,9 +44,4 @@ export function composeCreateHooks(builder: PlanBuilder, input: ContainerInput):
     builder.child.push(step('await', { tag: done }, 'wait for the hooks of the runtime namespace'))
   }
   builder.child.push(...hookSteps(input, 'createContainer'))
-}
-
-/** Whether the config has hooks of this kind. */
-export function hasHooks(spec: RuntimeSpec, kind: HookKind): boolean {
-  return (spec.hooks?.[kind] ?? []).length > 0
 }

@@ -16,7 +16,6 @@ import { step } from '../plan/step.ts'
 import type { ContainerInput } from './container-input.ts'
 import type { PlanBuilder } from './plan-builder.ts'
 
-
 /** The host's procfs, checked and opened before anything of the container can stand in its place (CVE-2019-16884, CVE-2025-52881). */
 export function openHostProc(builder: PlanBuilder): Slot {
   const proc = builder.slots.allocate('proc of the host')

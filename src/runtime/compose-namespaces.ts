@@ -14,7 +14,6 @@ export const ASK_SCOPE = 1
 export const ASK_ID_MAPS = 2
 export const ASK_RECORD = 3
 
-
 /**
  * The child: new namespaces are flags of its clone, existing ones are joined by an intermediate before it, and the id maps are
  * written by the launcher, which keeps the host's privileges.

@@ -16,7 +16,6 @@ import type { Handover } from './compose-handover.ts'
 import { type ContainerInput, inUserNamespace, type OverlayLayers, type VeilEntry } from './container-input.ts'
 import type { PlanBuilder } from './plan-builder.ts'
 
-
 /** Mounts layers with the container's own directory on top, as a detached mount in the launcher. */
 export function prepareOverlay(
   builder: PlanBuilder,

@@ -2,32 +2,20 @@ import {
   MNT_DETACH,
   MOUNT_ATTR_RDONLY,
   MOVE_MOUNT_F_EMPTY_PATH,
-  MS_PRIVATE,
-  MS_SHARED,
+  MS_REC,
   MS_SLAVE,
-  MS_UNBINDABLE,
   OPEN_TREE_CLOEXEC,
   OPEN_TREE_CLONE,
 } from '../linux/mount-flags.ts'
+import { parsePropagation } from '../linux/mount-options.ts'
 import { AT_EMPTY_PATH, AT_RECURSIVE, AT_SYMLINK_NOFOLLOW, S_IFDIR } from '../linux/open-flags.ts'
 import type { Slot } from '../plan/slots.ts'
 import { type Step, step } from '../plan/step.ts'
-import type { Handover } from './compose-handover.ts'
 import { attach } from './attach.ts'
+import type { Handover } from './compose-handover.ts'
 import { mountOwnOverlay, prepareOverlay } from './compose-overlay.ts'
 import { type ContainerInput, makesNew } from './container-input.ts'
 import type { PlanBuilder } from './plan-builder.ts'
-
-const PROPAGATION = {
-  private: MS_PRIVATE,
-  shared: MS_SHARED,
-  slave: MS_SLAVE,
-  unbindable: MS_UNBINDABLE,
-  rprivate: MS_PRIVATE,
-  rshared: MS_SHARED,
-  rslave: MS_SLAVE,
-  runbindable: MS_UNBINDABLE,
-} as const
 
 /** Prepares the root filesystem as a detached mount, in the launcher. The slot is the root directory from then on. */
 export function prepareRoot(builder: PlanBuilder, input: ContainerInput, hand: Handover): Slot {
@@ -123,7 +111,8 @@ export function enterRoot(builder: PlanBuilder, input: ContainerInput, root: Slo
 function finishRoot(builder: PlanBuilder, input: ContainerInput): void {
   const { root, linux } = input.spec
   const readonly = root?.readonly === true
-  const propagation = linux?.rootfsPropagation === undefined ? 0 : PROPAGATION[linux.rootfsPropagation]
+  const asked = parsePropagation(linux?.rootfsPropagation ?? '') ?? 0
+  const propagation = asked & ~MS_REC
   if (propagation !== 0 && propagation !== MS_SLAVE)
     builder.child.push(
       step(
@@ -131,7 +120,7 @@ function finishRoot(builder: PlanBuilder, input: ContainerInput): void {
         {
           fd: null,
           path: '/',
-          flags: linux?.rootfsPropagation?.startsWith('r') === true ? AT_RECURSIVE : 0,
+          flags: asked === propagation ? 0 : AT_RECURSIVE,
           set: 0,
           clear: 0,
           propagation,

@@ -24,8 +24,8 @@ import { removeLeftover } from './leftover.ts'
 import { type NetDeviceMove, resolveNetDevices } from './net-devices.ts'
 import { PlanBuilder } from './plan-builder.ts'
 import type { RuntimeOptions } from './runtime-options.ts'
-import { pipesAmong } from './stdio-pipes.ts'
 import { type ContainerRecord, StateDirectory, type Traces } from './state-directory.ts'
+import { pipesAmong } from './stdio-pipes.ts'
 
 /** How to create a container. */
 export interface CreateOptions extends RuntimeOptions {
@@ -97,6 +97,7 @@ export async function createContainer(id: string, options: CreateOptions, known?
   const prepared = await prepareContainer(id, bundle, directory.path, options)
   traces = { cgroup: prepared.location, netDevices: prepared.netDevices, launcher: processIdentity(launcher.pid) }
   directory.note(traces)
+  if (options.debug !== undefined) options.debug((await import('../plan/print.ts')).printPlan(prepared.plan))
   const created = await runPlan(id, bundle, directory, prepared, options, launcher)
   undo.move()
   return created
@@ -119,7 +120,7 @@ export async function prepareContainer(
     location,
     resources: spec.linux?.resources ?? {},
     slots: builder.slots,
-    privileged: facts.privileged,
+    privileged: options.rootless == null ? facts.privileged : !options.rootless,
     ownerUid: cgroupOwner(spec),
   })
   const netDevices = await findNetDevices(bundle)
@@ -145,7 +146,7 @@ export async function prepareContainer(
       pivot: options.pivot,
       newKeyring: options.newKeyring,
     },
-    await filterOf(id, bundle),
+    await filterOf(id, bundle, options.debug),
   )
   const seen = options.onPlan?.(plan) ?? plan
   return { plan: seen, location, netDevices, afterStart: await planTail(seen) }
@@ -215,10 +216,14 @@ async function answer(
 }
 
 /** The compiler with its tables of system calls is loaded only for a config that has something to compile. */
-async function filterOf(id: string, { spec, path }: Bundle): Promise<SeccompFilter | null> {
+async function filterOf(
+  id: string,
+  { spec, path }: Bundle,
+  debug: CreateOptions['debug'],
+): Promise<SeccompFilter | null> {
   if (spec.linux?.seccomp === undefined) return null
   const { seccompFilter } = await import('./seccomp-filter.ts')
-  return seccompFilter({ id, spec, bundle: path })
+  return seccompFilter({ id, spec, bundle: path }, debug)
 }
 
 /** Interfaces to move in, as they are on the host now. */

@@ -15,8 +15,8 @@ import { readHostFacts } from './host-facts.ts'
 import { launchProgram } from './launch-program.ts'
 import { PlanBuilder } from './plan-builder.ts'
 import type { RuntimeOptions } from './runtime-options.ts'
-import { pipesAmong } from './stdio-pipes.ts'
 import { seccompFilter } from './seccomp-filter.ts'
+import { pipesAmong } from './stdio-pipes.ts'
 
 /** How to run a further process in a container. */
 export interface ExecOptions extends RuntimeOptions {

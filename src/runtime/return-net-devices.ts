@@ -1,14 +1,13 @@
-import { EINVAL } from '../lib/errno.ts'
 import { existsSync } from 'node:fs'
 import { runSteps } from '../host/helper.ts'
 import { type NetworkState, readNetworkState } from '../host/net-devices.ts'
+import { EINVAL } from '../lib/errno.ts'
 import { BerthError, messageOf } from '../lib/error.ts'
 import { MNT_DETACH, UMOUNT_NOFOLLOW } from '../linux/mount-flags.ts'
 import { step } from '../plan/step.ts'
 import { StepError } from '../plan/step-error.ts'
 import { composeNetDeviceReturn, NETNS_PIN_NAME, type NetDeviceReturn } from './compose-network.ts'
 import type { NetDeviceMove } from './net-devices.ts'
-
 
 /**
  * Brings a container's host interfaces back to the runtime's network namespace and lets go of the container's namespace.

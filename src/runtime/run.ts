@@ -6,7 +6,7 @@ import type { FoundContainer } from './container-state.ts'
 import { createContainer, type RunOptions } from './create.ts'
 import { destroyContainer } from './delete.ts'
 import { signalContainer } from './kill.ts'
-import { afterStart } from './start.ts'
+import { completeStart } from './start.ts'
 
 /**
  * Creates and starts a container in one go. In the foreground it forwards signals, waits, removes the container and returns the
@@ -39,7 +39,7 @@ async function runOnOurStdio(id: string, bundle: Bundle, options: RunOptions): P
   )
   found = { ...created, status: 'running' } satisfies FoundContainer
   for (const signal of early) await signalContainer(found, signal)
-  await afterStart(found, options)
+  await completeStart(found, options)
   if (options.detach) return 0
   const waitStatus = await created.exited
   if (!options.keep) await destroyContainer(found, options)

@@ -22,11 +22,11 @@ export async function startContainer(id: string, options: RuntimeOptions): Promi
   expectStatus(found, 'start', 'created')
   await knock(`container "${id}"`, found.directory.startSocket, found.record.afterStart)
   found.directory.started()
-  await afterStart({ ...found, status: 'running' }, options)
+  await completeStart({ ...found, status: 'running' }, options)
 }
 
 /** Runs the poststart hooks; when one fails the container is ended and removed. @throws {BerthError} internal: a hook failed */
-export async function afterStart(found: FoundContainer, options: RuntimeOptions): Promise<void> {
+export async function completeStart(found: FoundContainer, options: RuntimeOptions): Promise<void> {
   try {
     await runPoststartHooks(found)
   } catch (error) {

@@ -24,7 +24,7 @@ export async function updateContainer(id: string, changes: LinuxResources, optio
 }
 
 /** The limits of a container: those of its config as updates have changed them. */
-export function currentResources(directory: StateDirectory): LinuxResources {
+function currentResources(directory: StateDirectory): LinuxResources {
   try {
     return parseResources(readFileSync(join(directory.path, RESOURCES), 'utf8'), RESOURCES).value
   } catch (error) {

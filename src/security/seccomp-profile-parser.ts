@@ -5,12 +5,7 @@
  */
 import { errnoNumber } from '../lib/errno.ts'
 import { BerthError, messageOf } from '../lib/error.ts'
-import {
-  SECCOMP_ACTIONS,
-  SECCOMP_FLAGS,
-  SECCOMP_OPERATORS,
-  type SeccompArgument,
-} from '../linux/seccomp/config.ts'
+import { SECCOMP_ACTIONS, SECCOMP_FLAGS, SECCOMP_OPERATORS, type SeccompArgument } from '../linux/seccomp/config.ts'
 import type {
   DockerProfile,
   KernelVersion,

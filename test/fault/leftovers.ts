@@ -5,8 +5,9 @@
  * A namespace lives as long as a process in it, an fd or a mount of it; none of these, and it is gone.
  */
 
-import { closeSync, constants, existsSync, openSync, readdirSync, readFileSync, readlinkSync, readSync } from 'node:fs'
+import { closeSync, constants, existsSync, openSync, readdirSync, readSync } from 'node:fs'
 import { join } from 'node:path'
+import { listNames, readLink, readText } from '../support/vanishing.ts'
 
 const DEADLINE_MS = 5000
 const POLL_MS = 2
@@ -43,8 +44,8 @@ export class Mark implements Disposable {
   /** What there is now of a container; empty when nothing. */
   leftovers(id: string): string[] {
     return [
-      ...this.processes().map(pid => `process ${pid} ${read(`/proc/${pid}/comm`).trim()}`),
-      ...read('/proc/self/mountinfo')
+      ...this.processes().map(pid => `process ${pid} ${readText(`/proc/${pid}/comm`).trim()}`),
+      ...readText('/proc/self/mountinfo')
         .split('\n')
         .filter(line => line.includes(this.base))
         .map(line => `mount ${line}`),
@@ -76,14 +77,14 @@ export class Mark implements Disposable {
   }
 
   #isMarked(pid: string): boolean {
-    const links = list(`/proc/${pid}/fd`).map(fd => readLink(`/proc/${pid}/fd/${fd}`))
-    return links.includes(this.#fifo) || read(`/proc/${pid}/environ`).includes(this.base)
+    const links = listNames(`/proc/${pid}/fd`).map(fd => readLink(`/proc/${pid}/fd/${fd}`))
+    return links.includes(this.#fifo) || readText(`/proc/${pid}/environ`).includes(this.base)
   }
 
   /** The launcher that this process has started. */
   launcher(): number | undefined {
     return this.processes().find(pid => {
-      const [, parent] = /^\d+ \(.*\) \S (\d+) /s.exec(read(`/proc/${pid}/stat`)) ?? []
+      const [, parent] = /^\d+ \(.*\) \S (\d+) /s.exec(readText(`/proc/${pid}/stat`)) ?? []
       return Number(parent) === process.pid
     })
   }
@@ -122,18 +123,18 @@ function readSome(fd: number, buffer: Buffer): number {
 }
 
 function cgroupsNamed(id: string): string[] {
-  const hierarchies = [CGROUP_ROOT, ...list(CGROUP_ROOT).map(name => join(CGROUP_ROOT, name))]
+  const hierarchies = [CGROUP_ROOT, ...listNames(CGROUP_ROOT).map(name => join(CGROUP_ROOT, name))]
   return hierarchies.flatMap(dir =>
-    list(dir)
+    listNames(dir)
       .filter(name => name.includes(id))
       .map(name => join(dir, name)),
   )
 }
 
 function filesNamed(dir: string, id: string): string[] {
-  const below = [dir, ...list(dir).map(name => join(dir, name))]
+  const below = [dir, ...listNames(dir).map(name => join(dir, name))]
   return below.flatMap(parent =>
-    list(parent)
+    listNames(parent)
       .map(name => join(parent, name))
       .filter(path => path.slice(dir.length).includes(id)),
   )
@@ -141,28 +142,7 @@ function filesNamed(dir: string, id: string): string[] {
 
 // Bun opens and closes its own (epoll, eventfd, pidfd, the memfd of a hook's stdin); files, sockets and pipes are what may be forgotten.
 function ownFiles(): string[] {
-  return list('/proc/self/fd')
+  return listNames('/proc/self/fd')
     .map(fd => `${fd} ${readLink(`/proc/self/fd/${fd}`)}`)
     .filter(text => !/^\d+ ($|anon_inode:|\/proc\/|\/memfd:)/.test(text))
-}
-
-// Processes and cgroups vanish while they are looked at: then they are not there.
-function absent<T>(look: () => T, otherwise: T): T {
-  try {
-    return look()
-  } catch {
-    return otherwise
-  }
-}
-
-function list(path: string): string[] {
-  return absent(() => readdirSync(path), [])
-}
-
-function read(path: string): string {
-  return absent(() => readFileSync(path, 'utf8'), '')
-}
-
-function readLink(path: string): string {
-  return absent(() => readlinkSync(path), '')
 }

@@ -5,6 +5,7 @@
 
 import { chmodSync, copyFileSync, mkdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { formatJson } from '../../src/lib/json-shape.ts'
 import { RLIM_INFINITY } from '../../src/linux/rlimits.ts'
 import { defaultSpec } from '../../src/oci/default-spec.ts'
 import type { Hooks, Mount, Process, RuntimeSpec } from '../../src/oci/runtime-spec.ts'
@@ -37,23 +38,12 @@ export function makeBundle(base: string, scene: SceneName, id: string, netDevice
   const bundle = join(base, `bundle-${scene}`)
   mkdirSync(bundle, { recursive: true })
   const spec = specOf(base, scene, id, netDevice)
-  writeFileSync(join(bundle, 'config.json'), specText(spec))
+  writeFileSync(join(bundle, 'config.json'), formatJson(spec))
   for (const dir of ['upper', 'work']) {
     rmSync(join(base, dir), { recursive: true, force: true })
     mkdirSync(join(base, dir))
   }
   return bundle
-}
-
-/** A config as the text of config.json. */
-export function specText(spec: RuntimeSpec): string {
-  return JSON.stringify(spec, (_, value) =>
-    typeof value === 'bigint' ? (JSON as unknown as RawJson).rawJSON(String(value)) : value,
-  )
-}
-
-interface RawJson {
-  rawJSON(text: string): unknown
 }
 
 /** What `createContainer` is told for a scene. */

@@ -5,8 +5,9 @@
  * repeated until it is clean or the deadline has passed.
  */
 
-import { readdirSync, readFileSync, readlinkSync } from 'node:fs'
+import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { listEntries, listNames, readLink, readText } from './vanishing.ts'
 
 /** The things of one kind, each as a text that names it to a reader. */
 type Kind = 'mount' | 'cgroup' | 'namespace' | 'link' | 'process' | 'file' | 'fd'
@@ -34,7 +35,7 @@ export function snapshotHost(dirs: readonly string[] = []): HostSnapshot {
       mount: new Set(mounts()),
       cgroup: new Set(cgroups()),
       namespace: new Set(processes.flatMap(namespacesOf)),
-      link: new Set(list('/sys/class/net')),
+      link: new Set(listNames('/sys/class/net')),
       process: new Set(processes.map(({ pid, name }) => `${name} (pid ${pid})`)),
       file: new Set(dirs.flatMap(filesBelow)),
       fd: new Set(openFiles()),
@@ -86,7 +87,7 @@ interface OwnProcess {
 
 /** The descendants of this process, and all processes of berth-init: those lose their parent when they become shims. */
 function ownProcesses(): OwnProcess[] {
-  const all = list('/proc')
+  const all = listNames('/proc')
     .filter(entry => /^\d+$/.test(entry))
     .flatMap(entry => processOf(Number(entry)))
   const parents = new Map(all.map(({ pid, parent }) => [pid, parent]))
@@ -105,51 +106,26 @@ function processOf(pid: number): (OwnProcess & { readonly parent: number })[] {
 }
 
 function namespacesOf({ pid }: OwnProcess): string[] {
-  return list(`/proc/${pid}/ns`).map(kind => readLink(`/proc/${pid}/ns/${kind}`))
+  return listNames(`/proc/${pid}/ns`).map(kind => readLink(`/proc/${pid}/ns/${kind}`))
 }
 
 // Bun opens and closes its own (epoll, eventfd, timerfd); files, sockets and pipes are what code under test may forget.
 function openFiles(): string[] {
-  return list('/proc/self/fd')
+  return listNames('/proc/self/fd')
     .map(fd => ({ fd, target: readLink(`/proc/self/fd/${fd}`) }))
     .filter(({ target }) => target !== '' && !target.startsWith('anon_inode:') && target !== `/proc/${process.pid}/fd`)
     .map(({ fd, target }) => `${fd} ${target}`)
 }
 
 function filesBelow(dir: string): string[] {
-  return readEntries(dir).flatMap(entry => {
+  return listEntries(dir).flatMap(entry => {
     const path = join(dir, entry.name)
     return entry.isDirectory() ? [path, ...filesBelow(path)] : [path]
   })
 }
 
 function directoriesBelow(dir: string): string[] {
-  return readEntries(dir)
+  return listEntries(dir)
     .filter(entry => entry.isDirectory())
     .flatMap(entry => [join(dir, entry.name), ...directoriesBelow(join(dir, entry.name))])
-}
-
-// Whatever is looked at may vanish in the same moment (ENOENT, ESRCH) or be another user's (EACCES): then it is not there.
-function absent<T>(look: () => T, otherwise: T): T {
-  try {
-    return look()
-  } catch {
-    return otherwise
-  }
-}
-
-function list(path: string): string[] {
-  return absent(() => readdirSync(path), [])
-}
-
-function readEntries(path: string) {
-  return absent(() => readdirSync(path, { withFileTypes: true }), [])
-}
-
-function readText(path: string): string {
-  return absent(() => readFileSync(path, 'utf8'), '')
-}
-
-function readLink(path: string): string {
-  return absent(() => readlinkSync(path), '')
 }

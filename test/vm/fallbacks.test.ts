@@ -3,6 +3,10 @@
 import { expect } from 'bun:test'
 import { chownSync, mkdirSync, mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { runSteps } from '../../src/host/helper.ts'
+import { O_DIRECTORY, O_PATH } from '../../src/linux/open-flags.ts'
+import { SlotTable } from '../../src/plan/slots.ts'
+import { type Step, step } from '../../src/plan/step.ts'
 import { expectNoLeaks, snapshotHost } from '../support/leak-check.ts'
 import { testIf } from '../support/requirement.ts'
 import { BERTH, berth, kernelFile, outcomeOf } from './berth.ts'
@@ -42,6 +46,30 @@ inVm(
     expect(kernelFile('/proc/self/mountinfo')).toBe(mountsBefore)
   },
 )
+
+inVm('an overlay of 60 layers, which this kernel takes as one string of 255 bytes, shows all of them', async () => {
+  const base = mkdtempSync('/root/berth-layers-')
+  try {
+    const slots = new SlotTable()
+    const steps: Step[] = []
+    const lowers = Array.from({ length: 60 }, (_, index) => {
+      const path = join(base, String(index))
+      mkdirSync(path)
+      writeFileSync(join(path, `file${index}`), '')
+      const slot = slots.allocate(path)
+      steps.push(step('open', { path, flags: O_PATH | O_DIRECTORY, mode: 0, out: slot }, 'find a layer'))
+      return slot
+    })
+    const out = slots.allocate('overlay')
+    const overlay = { joined: 1, lowers, upper: null, work: null, options: [], attrs: 0, out }
+    steps.push(step('mount_overlay', overlay, 'see the layers as one'))
+    for (const index of [0, 30, 59])
+      steps.push(step('read', { dir: out, path: `file${index}`, limit: 1 }, 'read a file of a layer'))
+    expect((await runSteps(steps)).data).toHaveLength(3)
+  } finally {
+    rmSync(base, { recursive: true })
+  }
+})
 
 inVm('a bind mount keeps the owners of its files on both sides, with and without a user namespace', async () => {
   const directory = mkdtempSync('/root/berth-bind-')

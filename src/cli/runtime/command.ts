@@ -2,9 +2,11 @@ import manifest from '../../../package.json' with { type: 'json' }
 import { BerthError } from '../../lib/error.ts'
 import { OCI_RUNTIME_SPEC_VERSION } from '../../oci/runtime-spec.ts'
 import type { RuntimeOptions } from '../../runtime/runtime-options.ts'
-import { type Grammar, helpText, type ParsedOptions, parseOptions, UsageError } from '../options.ts'
+import { type Grammar, helpText, type Option, type ParsedOptions, parseOptions, UsageError } from '../options.ts'
 import { Log } from './log.ts'
 import type { RuntimeVerb } from './verb.ts'
+
+const HELP: Option = { name: 'help', short: 'h', kind: 'flag', help: 'show this text' }
 
 const GLOBAL: Grammar = {
   name: 'runtime',
@@ -24,7 +26,7 @@ const GLOBAL: Grammar = {
       value: 'PATH',
       help: 'accepted for compatibility; checkpoints are not made by this runtime',
     },
-    { name: 'help', short: 'h', kind: 'flag', help: 'show this text' },
+    HELP,
     { name: 'version', short: 'v', kind: 'flag', help: 'show the version' },
   ],
 }
@@ -77,14 +79,11 @@ export async function runtimeCommand(args: readonly string[]): Promise<number> {
 }
 
 async function runVerb(verb: RuntimeVerb, args: readonly string[], global: ParsedOptions, log: Log): Promise<number> {
-  if (args.includes('--help') || args.includes('-h')) {
-    const end = args.indexOf('--')
-    if (end === -1 || args.findIndex(arg => arg === '--help' || arg === '-h') < end) {
-      console.log(helpText(verb.grammar, 'berth'))
-      return 0
-    }
+  const parsed = parseOptions({ ...verb.grammar, options: [...verb.grammar.options, HELP] }, args)
+  if (parsed.flag(HELP.name)) {
+    console.log(helpText(verb.grammar, 'berth'))
+    return 0
   }
-  const parsed = parseOptions(verb.grammar, args)
   const { operands } = verb.grammar
   const superfluous = operands.includes('...') ? undefined : parsed.operands[operands.split(' ').filter(Boolean).length]
   if (superfluous !== undefined)
@@ -92,9 +91,17 @@ async function runVerb(verb: RuntimeVerb, args: readonly string[], global: Parse
   const options: RuntimeOptions = {
     root: global.value('root') ?? defaultRoot(),
     systemdCgroup: global.flag('systemd-cgroup'),
+    rootless: readRootless(global.value('rootless')),
     warn: message => log.warn(message),
+    ...(global.flag('debug') && { debug: (message: string) => log.debug(message) }),
   }
   return await verb.run({ options, log, parsed })
+}
+
+function readRootless(text = 'auto'): boolean | null {
+  if (text === 'auto') return null
+  if (text === 'true' || text === 'false') return text === 'true'
+  throw new UsageError(GLOBAL, `Cannot use --rootless "${text}": expected true, false or auto`)
 }
 
 /** /run/berth for root; a user's containers are below the directory that his session has for such things. */

@@ -13,7 +13,7 @@ const THROTTLES = [
 ] as const satisfies readonly (readonly [keyof BlockIoResources, string, string, string])[]
 
 /** blkio weight (10 … 1000) → io.weight (1 … 10000), linearly, as runc does. */
-export function ioWeightOfBlkioWeight(weight: number): number {
+function ioWeightOfBlkioWeight(weight: number): number {
   return 1 + Math.floor(((weight - MIN_WEIGHT) * 9999) / (MAX_WEIGHT - MIN_WEIGHT))
 }
 

@@ -21,14 +21,6 @@ export function cpuWeightOfShares(shares: Int64): number {
   return Math.ceil(10 ** ((log * log + 125 * log) / 612 - 7 / 34))
 }
 
-/** cpu.weight → the cpu.shares whose weight it is, the inverse of {@link cpuWeightOfShares} up to rounding. */
-export function cpuSharesOfWeight(weight: number): number {
-  if (weight <= 1) return MIN_SHARES
-  if (weight >= 10_000) return MAX_SHARES
-  const log = (-125 + Math.sqrt(125 * 125 + 4 * 612 * (Math.log10(weight) + 7 / 34))) / 2
-  return Math.round(2 ** log)
-}
-
 /** The files of cgroup v1's `cpu`. */
 export function cpuSettingsV1(cpu: CpuResources): readonly CgroupSetting[] {
   const settings: CgroupSetting[] = []

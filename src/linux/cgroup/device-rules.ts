@@ -135,7 +135,7 @@ function keyOf({ type, major, minor }: DeviceException): string {
 }
 
 /** An exception as devices.allow and devices.deny read it: `c 1:3 rwm`. */
-export function ruleLine(exception: DeviceException): string {
+function ruleLine(exception: DeviceException): string {
   return `${keyOf(exception)} ${accessLetters(exception.access)}`
 }
 
@@ -190,7 +190,7 @@ export function deviceTransition(devicesList: string, target: DevicePolicy): rea
 }
 
 /** devices.list of cgroup v1 → what is allowed; null: everything that is not denied by exceptions it does not show. */
-export function parseDevicesList(text: string): readonly DeviceException[] | null {
+function parseDevicesList(text: string): readonly DeviceException[] | null {
   const rules = text
     .split('\n')
     .filter(line => line !== '')

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'bun:test'
+import { formatJson } from '../../lib/json-shape.ts'
 import { addCounts, parseBlkio, parseCount, parseNestedKeyed, parsePressure, UNLIMITED } from './stat-files.ts'
-import { formatStats } from './stats.ts'
 import { statsV1 } from './stats-v1.ts'
 import { statsV2 } from './stats-v2.ts'
 
@@ -51,7 +51,7 @@ test('statsV2() has the shape of runc events', () => {
     }),
     ['2MB'],
   )
-  expect(JSON.parse(formatStats(stats))).toEqual({
+  expect(JSON.parse(formatJson(stats))).toEqual({
     cpu: {
       usage: { total: 7000, kernel: 3000, user: 4000 },
       throttling: { periods: 2, throttledPeriods: 1, throttledTime: 9000 },
@@ -70,7 +70,7 @@ test('statsV2() has the shape of runc events', () => {
     },
     hugetlb: { '2MB': { failcnt: 1 } },
   })
-  expect(formatStats(stats)).toContain('"limit":18446744073709551615')
+  expect(formatJson(stats)).toContain('"limit":18446744073709551615')
 })
 
 test('statsV1() has the shape of runc events', () => {

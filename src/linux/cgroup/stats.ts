@@ -79,16 +79,3 @@ export function omitEmpty<T extends object>(fields: T): { [K in keyof T]?: Exclu
   }
   return kept
 }
-
-/** Stats as JSON text; counts beyond 2^53 are written as the integers they are. */
-export function formatStats(stats: CgroupStats): string {
-  return stringify(stats)
-}
-
-function stringify(value: unknown): string {
-  if (typeof value === 'bigint') return value.toString()
-  if (Array.isArray(value)) return `[${value.map(stringify).join(',')}]`
-  if (typeof value !== 'object' || value === null) return JSON.stringify(value)
-  const pairs = Object.entries(value).filter(([, each]) => each !== undefined)
-  return `{${pairs.map(([key, each]) => `${JSON.stringify(key)}:${stringify(each)}`).join(',')}}`
-}

@@ -47,7 +47,7 @@ describe('resourceProperties()', () => {
       CPUQuotaPeriodUSec: 100_000n,
       CPUQuotaPerSecUSec: 130_000n,
       TasksMax: 1n,
-      AllowedCPUs: new Uint8Array([3]),
+      AllowedCPUs: new Uint8Array([3, 0, 0, 0, 0, 0, 0, 0]),
     })
   })
   test('speaks v1', () => {

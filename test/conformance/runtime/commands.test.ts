@@ -36,7 +36,6 @@ describe('run', () => {
       await box.cli(['run', '--keep', '--bundle', box.bundle, box.id])
       expect((await box.state()).status).toBe('stopped')
     },
-    { notOnRunc: 'run --keep came with runc 1.2' },
   )
 
   conforms('run --detach returns while the program runs', async box => {

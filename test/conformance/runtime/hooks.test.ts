@@ -122,7 +122,6 @@ describe('hooks', () => {
       expect(prestart.pid).toBeGreaterThan(1)
       if (pid !== undefined && pid !== 0) expect(prestart.pid).toBe(pid)
     },
-    { notOnRunc: POSTSTART },
   )
 
   conforms('a hook gets args as they are and env as its whole environment', async box => {
@@ -200,6 +199,5 @@ describe('hooks', () => {
         'timeout',
       )
     },
-    { notOnRunc: 'it ends the hook at once, or runs it' },
   )
 })

@@ -85,7 +85,6 @@ describe('process', () => {
       const { stdout } = await box.cli(['run', box.id])
       expect(stdout.trim()).toBe(capabilityLines({ Inh: 0, Prm: 0, Eff: 0, Bnd: 0, Amb: 0 }))
     },
-    { notOnRunc: 'runc 1.1 keeps its own capabilities then' },
   )
 
   conforms('process.capabilities that the kernel does not know are a warning, not an error', async box => {

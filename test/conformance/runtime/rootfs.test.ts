@@ -65,7 +65,7 @@ describe('root', () => {
         "$@" & child=$!
         ${waitFor(`${root}/tmp/ready`)}
         mount -t tmpfs later "${root}/mnt/later"; touch "${root}/mnt/later/arrived"; wait $child`)
-        const script = `touch /tmp/ready; ${waitFor('/mnt/later/arrived')}; echo arrived`
+        const script = `touch /tmp/ready; ${waitFor('/mnt/later/arrived')} && echo arrived`
         expect(await box.see(script, { linux: { rootfsPropagation } })).toBe('arrived')
       }
     },

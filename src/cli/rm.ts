@@ -1,0 +1,36 @@
+import { removeContainer } from '../engine/list-containers.ts'
+import { openEngine } from '../engine/run-container.ts'
+import { fail } from './failure.ts'
+import { type Grammar, helpText, parseOptions, UsageError } from './options.ts'
+
+const grammar: Grammar = {
+  name: 'rm',
+  operands: 'CONTAINER...',
+  help: 'Removes containers with all that is their own.',
+  options: [
+    { name: 'force', short: 'f', kind: 'flag', help: 'end those that run first' },
+    { name: 'help', kind: 'flag', help: 'show this text' },
+  ],
+}
+
+/** `berth rm`: all that can be removed are; the status is 1 when one could not. */
+export async function rmCommand(args: readonly string[]): Promise<number> {
+  const parsed = parseOptions(grammar, args)
+  if (parsed.flag('help')) {
+    console.log(helpText(grammar, 'berth'))
+    return 0
+  }
+  if (parsed.operands.length === 0) throw new UsageError(grammar, 'Cannot remove: no container given')
+  const engine = openEngine(message => console.error(`berth: warning: ${message}`))
+  let status = 0
+  for (const name of parsed.operands) {
+    try {
+      await removeContainer(name, parsed.flag('force'), engine)
+      console.log(name)
+    } catch (error) {
+      fail(error)
+      status = 1
+    }
+  }
+  return status
+}
