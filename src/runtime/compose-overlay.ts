@@ -138,7 +138,9 @@ function mountOverlay(
   layers: { lowers: readonly Slot[]; upper: Slot; work: Slot; options: readonly string[]; out: Slot },
 ): Step {
   const joined = atLeast(input, 6, 5) ? 0 : 1
-  return step('mount_overlay', { joined, attrs: 0, ...layers }, 'put the container on top of its layers')
+  // Without a source the table of mounts would call it "none".
+  const options = ['source=overlay', ...layers.options]
+  return step('mount_overlay', { joined, attrs: 0, ...layers, options }, 'put the container on top of its layers')
 }
 
 const TRUSTED_OPAQUE = 'trusted.overlay.opaque'

@@ -27,16 +27,13 @@ describe('run', () => {
     expect(await run.exited).toBe(9)
   })
 
-  conforms(
-    'run removes the container when it has ended, run --keep does not',
-    async box => {
-      await box.see(['true'])
-      await box.fails('state', box.id)
-      box.write(box.spec(['true']))
-      await box.cli(['run', '--keep', '--bundle', box.bundle, box.id])
-      expect((await box.state()).status).toBe('stopped')
-    },
-  )
+  conforms('run removes the container when it has ended, run --keep does not', async box => {
+    await box.see(['true'])
+    await box.fails('state', box.id)
+    box.write(box.spec(['true']))
+    await box.cli(['run', '--keep', '--bundle', box.bundle, box.id])
+    expect((await box.state()).status).toBe('stopped')
+  })
 
   conforms('run --detach returns while the program runs', async box => {
     box.write(box.spec(['sleep', '1000']))

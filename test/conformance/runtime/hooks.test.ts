@@ -191,13 +191,10 @@ describe('hooks', () => {
     expect(performance.now() - began).toBeLessThan(10_000)
   })
 
-  conforms(
-    'a hook without an absolute path, or with a timeout of 0, is an error',
-    async box => {
-      expect(await box.refusal(['true'], { hooks: { createRuntime: [{ path: 'true' }] } })).toMatch(/hook|path|true/)
-      expect(await box.refusal(['true'], { hooks: { createRuntime: [{ path: '/bin/true', timeout: 0 }] } })).toContain(
-        'timeout',
-      )
-    },
-  )
+  conforms('a hook without an absolute path, or with a timeout of 0, is an error', async box => {
+    expect(await box.refusal(['true'], { hooks: { createRuntime: [{ path: 'true' }] } })).toMatch(/hook|path|true/)
+    expect(await box.refusal(['true'], { hooks: { createRuntime: [{ path: '/bin/true', timeout: 0 }] } })).toContain(
+      'timeout',
+    )
+  })
 })

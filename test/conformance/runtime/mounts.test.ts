@@ -129,13 +129,10 @@ describe('mounts', () => {
     expect(mountAt(text, '/mnt/a').parentId).toBe(mountAt(text, '/mnt').mountId)
   })
 
-  conforms(
-    'mounts.destination that is relative is read as one from /',
-    async box => {
-      const mounts = [{ destination: 'mnt', type: 'tmpfs', source: 't' }]
-      expect((await box.run(['cat', '/proc/self/mountinfo'], { mounts })).stdout).toContain(' /mnt ')
-    },
-  )
+  conforms('mounts.destination that is relative is read as one from /', async box => {
+    const mounts = [{ destination: 'mnt', type: 'tmpfs', source: 't' }]
+    expect((await box.run(['cat', '/proc/self/mountinfo'], { mounts })).stdout).toContain(' /mnt ')
+  })
 
   conforms('mounts.source that is relative is read as one from the bundle', async box => {
     mkdirSync(box.path('near'))
@@ -180,15 +177,12 @@ describe('mounts', () => {
     },
   )
 
-  conforms(
-    'mounts.options nosymfollow and symfollow',
-    async box => {
-      const mounts = [bind(box, 'bind,nosymfollow', '/mnt/a'), bind(box, 'bind,nosymfollow,symfollow', '/mnt/b')]
-      symlinkSync('target', box.path('source/link'))
-      writeFileSync(box.path('source/target'), '')
-      expect(await box.see('cat /mnt/b/link && ! cat /mnt/a/link 2>&1', { mounts })).toMatch(/Too many|symbolic/)
-    },
-  )
+  conforms('mounts.options nosymfollow and symfollow', async box => {
+    const mounts = [bind(box, 'bind,nosymfollow', '/mnt/a'), bind(box, 'bind,nosymfollow,symfollow', '/mnt/b')]
+    symlinkSync('target', box.path('source/link'))
+    writeFileSync(box.path('source/target'), '')
+    expect(await box.see('cat /mnt/b/link && ! cat /mnt/a/link 2>&1', { mounts })).toMatch(/Too many|symbolic/)
+  })
 
   conforms(
     'mounts.options with r in front set the attributes of a whole tree',
@@ -206,14 +200,11 @@ describe('mounts', () => {
     { notOnRunc: RECURSIVE },
   )
 
-  conforms(
-    'mounts.options ro leaves the mounts below writable, rro does not',
-    async box => {
-      withTree(box)
-      const mounts = [bind(box, 'rbind,ro', '/mnt/a'), bind(box, 'rbind,rro', '/mnt/b')]
-      expect(await box.see('touch /mnt/a/below/x && ! touch /mnt/b/below/y 2>&1', { mounts })).toContain('Read-only')
-    },
-  )
+  conforms('mounts.options ro leaves the mounts below writable, rro does not', async box => {
+    withTree(box)
+    const mounts = [bind(box, 'rbind,ro', '/mnt/a'), bind(box, 'rbind,rro', '/mnt/b')]
+    expect(await box.see('touch /mnt/a/below/x && ! touch /mnt/b/below/y 2>&1', { mounts })).toContain('Read-only')
+  })
 
   conforms('mounts.options bind shows a directory alone, rbind with the mounts below it', async box => {
     withTree(box)

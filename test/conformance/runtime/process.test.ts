@@ -77,15 +77,12 @@ describe('process', () => {
     )
   })
 
-  conforms(
-    'process without capabilities has none',
-    async box => {
-      const { capabilities: _, ...process } = box.spec(['grep', '^Cap', '/proc/self/status']).process ?? { cwd: '/' }
-      box.write({ ...box.spec([]), process })
-      const { stdout } = await box.cli(['run', box.id])
-      expect(stdout.trim()).toBe(capabilityLines({ Inh: 0, Prm: 0, Eff: 0, Bnd: 0, Amb: 0 }))
-    },
-  )
+  conforms('process without capabilities has none', async box => {
+    const { capabilities: _, ...process } = box.spec(['grep', '^Cap', '/proc/self/status']).process ?? { cwd: '/' }
+    box.write({ ...box.spec([]), process })
+    const { stdout } = await box.cli(['run', box.id])
+    expect(stdout.trim()).toBe(capabilityLines({ Inh: 0, Prm: 0, Eff: 0, Bnd: 0, Amb: 0 }))
+  })
 
   conforms('process.capabilities that the kernel does not know are a warning, not an error', async box => {
     const set = ['CAP_KILL', 'CAP_FLY']
