@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #define CLONE_PARENT_FLAG 0x00008000ull
+#define CLONE_NEWNS_FLAG 0x00020000u
 #define CLONE_NEWUSER_FLAG 0x10000000ull
 #define CLONE_INTO_CGROUP_FLAG 0x200000000ull
 #define KERNEL_SIGNALS 64
@@ -59,16 +60,36 @@ static void __attribute__((noreturn)) child_start(struct context *ctx, int pair)
     ctx->pair = ctx->report = pair;
     die_with_parent(pair);
     /* The plan and the records are the launcher's; what takes their numbers here closes with execve. */
-    dup3(ctx->proc, STDIN_FILENO, O_CLOEXEC);
-    dup3(ctx->proc, STDOUT_FILENO, O_CLOEXEC);
+    dup3(pair, STDIN_FILENO, O_CLOEXEC);
+    dup3(pair, STDOUT_FILENO, O_CLOEXEC);
     child_run(ctx);
+}
+
+/* A process that appears in a container brings no directory of the host along: to a program with CAP_SYS_PTRACE there,
+ * /proc/PID/fd is a door to it (CVE-2016-9962). Who joins a mount namespace has no use for the host's procfs, and the
+ * cgroup has been entered. */
+static void drop_directories(struct context *ctx, const union arg *joins, int cgroup)
+{
+    for (uint32_t at = 0; at < joins->length; at += 8) {
+        uint32_t join[2];
+        memcpy(join, joins->bytes + at, sizeof join);
+        if (join[1] == CLONE_NEWNS_FLAG && ctx->proc >= 0) {
+            close(ctx->proc);
+            ctx->proc = -1;
+        }
+    }
+    for (uint32_t slot = 0; cgroup >= 0 && slot < ctx->slot_count; slot++)
+        if (ctx->slots[slot] == cgroup) {
+            close(cgroup);
+            ctx->slots[slot] = cgroup = -1;
+        }
 }
 
 /* Joins the namespaces and makes the child the launcher's own by CLONE_PARENT (exit_signal is inherited then).
  * The cgroup was entered by the fork of this process: inside a joined cgroup or user namespace the kernel would
  * refuse CLONE_INTO_CGROUP (cgroups(7), delegation containment). */
 static void __attribute__((noreturn)) intermediate(struct context *ctx, uint64_t flags, const union arg *joins,
-                                                   int pair, int pipe)
+                                                   int cgroup, int pair, int pipe)
 {
     struct join_report report = { 0 };
     die_with_parent(pair);
@@ -79,6 +100,7 @@ static void __attribute__((noreturn)) intermediate(struct context *ctx, uint64_t
         report.error = fd < 0 ? fd : result(syscall(SYS_setns, fd, join[1]));
     }
     if (report.error >= 0) {
+        drop_directories(ctx, joins, cgroup);
         report.pid = clone3(flags | CLONE_PARENT_FLAG, -1, 0);
         if (report.pid == 0) {
             close(pipe);
@@ -103,7 +125,7 @@ static pid_t clone_joined(struct context *ctx, uint64_t flags, int cgroup, const
     if (pid == 0) {
         close(pair[0]);
         close(pipes[0]);
-        intermediate(ctx, flags, joins, pair[1], pipes[1]);
+        intermediate(ctx, flags, joins, cgroup, pair[1], pipes[1]);
     }
     close(pipes[1]);
     int got = pid < 0 ? pid : read_some(pipes[0], (char *)&report, sizeof report);

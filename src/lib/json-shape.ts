@@ -126,6 +126,11 @@ export function oneOf<const T extends string>(allowed: readonly T[]): Shape<T> {
   }
 }
 
+/** One of the names that a table has. */
+export function keyOf<K extends string>(table: Readonly<Record<K, unknown>>): Shape<K> {
+  return oneOf(Object.keys(table) as K[])
+}
+
 /** An integer that a number holds exactly, within limits. */
 export function integer(min: number, max: number): Shape<number> {
   return (value, place) => {

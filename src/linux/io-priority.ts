@@ -6,9 +6,6 @@ export type IoPriorityClass = keyof typeof IOPRIO_CLASS
 
 const IOPRIO_CLASS_SHIFT = 13
 
-/** `which` of ioprio_set(2): one process. */
-export const IOPRIO_WHO_PROCESS = 1
-
 /** The value for ioprio_set(2): the class above bit 13, the level (0 highest, 7 lowest) below. */
 export function ioPriorityValue(ioClass: IoPriorityClass, level: number): number {
   return (IOPRIO_CLASS[ioClass] << IOPRIO_CLASS_SHIFT) | level

@@ -1,9 +1,7 @@
 /** Execution domains. Source: personality(2), include/uapi/linux/personality.h, runtime-spec › Personality. */
 
-export const PER_LINUX = 0x0000
-export const PER_LINUX32 = 0x0008
-export const ADDR_NO_RANDOMIZE = 0x4_0000
-export const READ_IMPLIES_EXEC = 0x40_0000
+const PER_LINUX = 0x0000
+const PER_LINUX32 = 0x0008
 
 /** `linux.personality.domain` → the argument of personality(2). */
 export const PERSONALITY_DOMAIN = { LINUX: PER_LINUX, LINUX32: PER_LINUX32 } as const

@@ -27,7 +27,7 @@ export type SchedFlag = keyof typeof SCHED_FLAG
 
 const UTIL_CLAMP = SCHED_FLAG.SCHED_FLAG_UTIL_CLAMP_MIN | SCHED_FLAG.SCHED_FLAG_UTIL_CLAMP_MAX
 
-/** The fields of a process's scheduling that a runtime sets; what is absent is 0. */
+/** The fields of a process's scheduling that a runtime sets, named as in `process.scheduler` of config.json; what is absent is 0. */
 export interface SchedAttr {
   readonly policy: SchedPolicy
   readonly flags?: readonly SchedFlag[]

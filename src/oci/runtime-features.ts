@@ -14,6 +14,7 @@ import {
   texts,
 } from '../lib/json-shape.ts'
 import { CAPABILITIES } from '../linux/capabilities.ts'
+import { MPOL_FLAG, MPOL_MODE } from '../linux/memory-policy.ts'
 import { KNOWN_MOUNT_OPTIONS } from '../linux/mount-options.ts'
 import { NAMESPACES, type NamespaceType } from '../linux/namespaces.ts'
 import * as seccomp from '../linux/seccomp/config.ts'
@@ -122,7 +123,7 @@ export function runtimeFeatures(build: Build): RuntimeFeatures {
       apparmor: { enabled: true },
       selinux: { enabled: build.selinux },
       intelRdt: build.intelRdt,
-      memoryPolicy: { modes: sorted(linux.MEMORY_POLICY_MODES), flags: sorted(linux.MEMORY_POLICY_FLAGS) },
+      memoryPolicy: { modes: sorted(Object.keys(MPOL_MODE)), flags: sorted(Object.keys(MPOL_FLAG)) },
       mountExtensions: { idmap: { enabled: true } },
       netDevices: { enabled: true },
     },

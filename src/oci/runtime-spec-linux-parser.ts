@@ -4,6 +4,7 @@ import {
   flag,
   int64,
   integer,
+  keyOf,
   list,
   map,
   matching,
@@ -17,7 +18,9 @@ import {
   uint64,
 } from '../lib/json-shape.ts'
 import type { IdMapping } from '../linux/id-map.ts'
+import { MPOL_FLAG, MPOL_MODE } from '../linux/memory-policy.ts'
 import { NAMESPACES } from '../linux/namespaces.ts'
+import { PERSONALITY_DOMAIN } from '../linux/personality.ts'
 import {
   SECCOMP_ACTIONS,
   SECCOMP_FLAGS,
@@ -29,8 +32,6 @@ import {
   type Device,
   type IntelRdt,
   type Linux,
-  MEMORY_POLICY_FLAGS,
-  MEMORY_POLICY_MODES,
   type MemoryPolicy,
   type Namespace,
   type NetDevice,
@@ -121,10 +122,10 @@ export const linuxShape: Shape<Linux> = object<Linux>({
     enableMonitoring: flag,
   }),
   memoryPolicy: object<MemoryPolicy>({
-    mode: oneOf(MEMORY_POLICY_MODES),
+    mode: keyOf(MPOL_MODE),
     nodes: text,
-    flags: list(oneOf(MEMORY_POLICY_FLAGS)),
+    flags: list(keyOf(MPOL_FLAG)),
   }),
-  personality: object<Personality>({ domain: oneOf(['LINUX', 'LINUX32']), flags: texts }),
+  personality: object<Personality>({ domain: keyOf(PERSONALITY_DOMAIN), flags: texts }),
   timeOffsets: object<TimeOffsets>({ boottime: timeOffset, monotonic: timeOffset }),
 })

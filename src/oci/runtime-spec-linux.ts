@@ -5,7 +5,9 @@
 
 import type { LinuxResources } from '../linux/cgroup/resources.ts'
 import type { IdMapping } from '../linux/id-map.ts'
+import type { MemoryPolicyFlag, MemoryPolicyMode } from '../linux/memory-policy.ts'
 import type { NamespaceType } from '../linux/namespaces.ts'
+import type { PersonalityDomain } from '../linux/personality.ts'
 import type { SeccompConfig } from '../linux/seccomp/config.ts'
 
 /** What only Linux knows. Source: config-linux.md. */
@@ -110,29 +112,17 @@ export interface IntelRdt {
   readonly enableMonitoring?: boolean
 }
 
-export const MEMORY_POLICY_MODES = [
-  'MPOL_DEFAULT',
-  'MPOL_BIND',
-  'MPOL_INTERLEAVE',
-  'MPOL_WEIGHTED_INTERLEAVE',
-  'MPOL_PREFERRED',
-  'MPOL_PREFERRED_MANY',
-  'MPOL_LOCAL',
-] as const
-
-export const MEMORY_POLICY_FLAGS = ['MPOL_F_NUMA_BALANCING', 'MPOL_F_RELATIVE_NODES', 'MPOL_F_STATIC_NODES'] as const
-
 /** The NUMA policy of the process, see set_mempolicy(2). Source: config-linux.md › Memory policy. */
 export interface MemoryPolicy {
-  readonly mode?: (typeof MEMORY_POLICY_MODES)[number]
+  readonly mode?: MemoryPolicyMode
   /** A node list such as `0-1,3`. */
   readonly nodes?: string
-  readonly flags?: readonly (typeof MEMORY_POLICY_FLAGS)[number][]
+  readonly flags?: readonly MemoryPolicyFlag[]
 }
 
 /** The execution domain, see personality(2); LINUX32 makes uname(2) name a 32-bit machine. */
 export interface Personality {
-  readonly domain?: 'LINUX' | 'LINUX32'
+  readonly domain?: PersonalityDomain
   readonly flags?: readonly string[]
 }
 

@@ -4,10 +4,10 @@ import {
   flag,
   int32,
   integer,
+  keyOf,
   list,
   matching,
   object,
-  oneOf,
   type Parsed,
   parseJson,
   required,
@@ -17,18 +17,16 @@ import {
   uint32,
   uint64,
 } from '../lib/json-shape.ts'
-import {
-  type Capabilities,
-  type ConsoleSize,
-  type ExecCpuAffinity,
-  IO_PRIORITY_CLASSES,
-  type IoPriority,
-  type Process,
-  type RlimitSetting,
-  SCHEDULER_FLAGS,
-  SCHEDULER_POLICIES,
-  type Scheduler,
-  type User,
+import { IOPRIO_CLASS } from '../linux/io-priority.ts'
+import { SCHED_FLAG, SCHED_POLICY, type SchedAttr } from '../linux/scheduler.ts'
+import type {
+  Capabilities,
+  ConsoleSize,
+  ExecCpuAffinity,
+  IoPriority,
+  Process,
+  RlimitSetting,
+  User,
 } from './runtime-spec.ts'
 
 /** 64 bits by the schema; what is beyond a terminal's 16 bits is judged only when there is a terminal. */
@@ -69,16 +67,16 @@ export const processShape: Shape<Process> = object<Process>({
   apparmorProfile: text,
   oomScoreAdj: integer(Number.MIN_SAFE_INTEGER, Number.MAX_SAFE_INTEGER),
   selinuxLabel: text,
-  scheduler: object<Scheduler>({
-    policy: required(oneOf(SCHEDULER_POLICIES)),
+  scheduler: object<SchedAttr>({
+    policy: required(keyOf(SCHED_POLICY)),
     nice: int32,
     priority: int32,
-    flags: list(oneOf(SCHEDULER_FLAGS)),
+    flags: list(keyOf(SCHED_FLAG)),
     runtime: uint64,
     deadline: uint64,
     period: uint64,
   }),
-  ioPriority: object<IoPriority>({ class: required(oneOf(IO_PRIORITY_CLASSES)), priority: int32 }),
+  ioPriority: object<IoPriority>({ class: required(keyOf(IOPRIO_CLASS)), priority: int32 }),
   execCPUAffinity: object<ExecCpuAffinity>({ initial: cpuList, final: cpuList }),
 })
 

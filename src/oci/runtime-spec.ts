@@ -6,6 +6,8 @@
  */
 
 import type { IdMapping } from '../linux/id-map.ts'
+import type { IoPriorityClass } from '../linux/io-priority.ts'
+import type { SchedAttr } from '../linux/scheduler.ts'
 import type { Linux } from './runtime-spec-linux.ts'
 import type { FreeBSD, Solaris, VM, Windows, ZOS } from './runtime-spec-platforms.ts'
 
@@ -86,7 +88,7 @@ export interface Process {
   readonly apparmorProfile?: string
   readonly oomScoreAdj?: number
   readonly selinuxLabel?: string
-  readonly scheduler?: Scheduler
+  readonly scheduler?: SchedAttr
   readonly ioPriority?: IoPriority
   readonly execCPUAffinity?: ExecCpuAffinity
 }
@@ -124,43 +126,9 @@ export interface RlimitSetting {
   readonly hard: bigint
 }
 
-export const SCHEDULER_POLICIES = [
-  'SCHED_OTHER',
-  'SCHED_FIFO',
-  'SCHED_RR',
-  'SCHED_BATCH',
-  'SCHED_ISO',
-  'SCHED_IDLE',
-  'SCHED_DEADLINE',
-] as const
-
-export const SCHEDULER_FLAGS = [
-  'SCHED_FLAG_RESET_ON_FORK',
-  'SCHED_FLAG_RECLAIM',
-  'SCHED_FLAG_DL_OVERRUN',
-  'SCHED_FLAG_KEEP_POLICY',
-  'SCHED_FLAG_KEEP_PARAMS',
-  'SCHED_FLAG_UTIL_CLAMP_MIN',
-  'SCHED_FLAG_UTIL_CLAMP_MAX',
-] as const
-
-/** The arguments of sched_setattr(2). Source: config.md › Linux Process, `scheduler`. */
-export interface Scheduler {
-  readonly policy: (typeof SCHEDULER_POLICIES)[number]
-  readonly nice?: number
-  readonly priority?: number
-  readonly flags?: readonly (typeof SCHEDULER_FLAGS)[number][]
-  /** Nanoseconds, as the next two. */
-  readonly runtime?: bigint
-  readonly deadline?: bigint
-  readonly period?: bigint
-}
-
-export const IO_PRIORITY_CLASSES = ['IOPRIO_CLASS_RT', 'IOPRIO_CLASS_BE', 'IOPRIO_CLASS_IDLE'] as const
-
 /** The arguments of ioprio_set(2). Source: config.md › Linux Process, `ioPriority`. */
 export interface IoPriority {
-  readonly class: (typeof IO_PRIORITY_CLASSES)[number]
+  readonly class: IoPriorityClass
   /** 0 (highest) to 7. */
   readonly priority?: number
 }

@@ -3,7 +3,7 @@
 import { formatJson, integer, map, object, oneOf, parseJson, required, type Shape, text } from '../lib/json-shape.ts'
 
 /** The statuses of the spec. */
-export const STATUSES = ['creating', 'created', 'running', 'stopped'] as const
+const STATUSES = ['creating', 'created', 'running', 'stopped'] as const
 
 /** A status of the spec, or `paused`, which runc adds. */
 export type Status = (typeof STATUSES)[number] | 'paused'

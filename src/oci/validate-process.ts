@@ -5,8 +5,9 @@ import { isCapability } from '../linux/capabilities.ts'
 import { parseCpuList } from '../linux/cpu-set.ts'
 import { type IdMapping, idIsMapped } from '../linux/id-map.ts'
 import { isRlimit } from '../linux/rlimits.ts'
+import type { SchedAttr } from '../linux/scheduler.ts'
 import type { Findings } from './findings.ts'
-import type { Process, Scheduler } from './runtime-spec.ts'
+import type { Process } from './runtime-spec.ts'
 
 /** Which ids exist in the container; `null` when its user namespace is the runtime's, or a joined one that must be read first. */
 export interface IdMaps {
@@ -110,7 +111,7 @@ function cpuListProblem(list: string): string | undefined {
   }
 }
 
-function validateScheduler(scheduler: Scheduler, path: string, findings: Findings): void {
+function validateScheduler(scheduler: SchedAttr, path: string, findings: Findings): void {
   const { policy, nice = 0, priority = 0, runtime = 0n, deadline = 0n, period = 0n } = scheduler
   if (policy === 'SCHED_ISO') findings.problem(`${path}.policy`, 'is SCHED_ISO, which no Linux implements')
   if ((policy === 'SCHED_OTHER' || policy === 'SCHED_BATCH') && (nice < -20 || nice > 19)) {

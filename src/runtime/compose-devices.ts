@@ -5,6 +5,7 @@ import type { Device } from '../oci/runtime-spec-linux.ts'
 import type { Slot } from '../plan/slots.ts'
 import { step } from '../plan/step.ts'
 import { attach } from './attach.ts'
+import { cleanDestination } from './compose-mounts.ts'
 import { type ContainerInput, inUserNamespace } from './container-input.ts'
 import type { PlanBuilder } from './plan-builder.ts'
 
@@ -46,7 +47,7 @@ export function composeDevices(builder: PlanBuilder, input: ContainerInput, root
 function bindsDev({ spec }: ContainerInput): boolean {
   return (spec.mounts ?? []).some(
     mount =>
-      mount.destination === '/dev' &&
+      cleanDestination(mount) === '/dev' &&
       (mount.type === 'bind' || (mount.options ?? []).some(option => option === 'bind' || option === 'rbind')),
   )
 }

@@ -8,7 +8,7 @@ import type { CgroupComposition } from './compose-cgroup.ts'
 import { composeConsole, handOverMaster } from './compose-console.ts'
 import type { SeccompFilter } from './compose-credentials.ts'
 import { openHostProc } from './compose-isolation.ts'
-import { composeForChild, composeProcess } from './compose-process.ts'
+import { composeForChild, composeProcess, hasLabels } from './compose-process.ts'
 import { composeExecEnding, type ExecEnding, listenForRelay } from './compose-relay.ts'
 import type { HostFacts, StdioInput } from './container-input.ts'
 import type { PlanBuilder } from './plan-builder.ts'
@@ -30,7 +30,8 @@ export interface ExecInput {
 /** The plan of `exec`: join the container's namespaces and cgroup, then the same last stage as its first process. */
 export function composeExec(builder: PlanBuilder, input: ExecInput, seccomp: SeccompFilter | null): Plan {
   const { process } = input
-  const hostProc = openHostProc(builder)
+  // Only for labels: a program with CAP_SYS_PTRACE finds what a newcomer in its container has open (CVE-2016-9962).
+  const hostProc = hasLabels(process) ? openHostProc(builder) : null
   const relay = listenForRelay(builder, input.ending)
   builder.host.push(...input.cgroup.host)
   const affinity = process.execCPUAffinity

@@ -27,7 +27,8 @@ export interface ProcessInput {
   readonly console: Console | null
   /** Pipes of a shim in the place of the launcher's stdio. */
   readonly pipes: readonly [Slot, Slot, Slot] | null
-  readonly hostProc: Slot
+  /** Needed for labels only, see {@link hasLabels}. */
+  readonly hostProc: Slot | null
   readonly seccomp: SeccompFilter | null
   /** Name of a new session keyring; null to keep the launcher's. */
   readonly keyring: string | null
@@ -161,6 +162,11 @@ function composeKind(builder: PlanBuilder, { linux }: RuntimeSpec): void {
         'set the NUMA policy (linux.memoryPolicy)',
       ),
     )
+}
+
+/** Whether the program is to run under a security label. */
+export function hasLabels({ apparmorProfile = '', selinuxLabel = '' }: Process): boolean {
+  return apparmorProfile !== '' || selinuxLabel !== ''
 }
 
 /** Security labels take effect at execve. They are written through the host's procfs, checked to be procfs at each write. */

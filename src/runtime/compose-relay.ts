@@ -48,6 +48,7 @@ export function listenForRelay(builder: PlanBuilder, ending: ExecEnding): Relay 
       { dir: directory, name: ending.shimSocket, mode: 0o600, out: shim },
       'make the socket for attach, resize and signals',
     ),
+    step('close', { fd: directory }, 'bring no directory of the host into the container (CVE-2016-9962)'),
   )
   return { start, shim }
 }

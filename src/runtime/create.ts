@@ -7,6 +7,7 @@ import { processIdentity } from '../host/process-identity.ts'
 import { userName } from '../host/user-name.ts'
 import { BerthError, messageOf } from '../lib/error.ts'
 import { parseContainerId } from '../oci/container-id.ts'
+import type { RuntimeState } from '../oci/runtime-state.ts'
 import { planTail } from '../plan/plan-tail.ts'
 import type { Plan } from '../plan/step.ts'
 import type { PlanTail } from '../plan/step-error.ts'
@@ -23,6 +24,7 @@ import { launchProgram } from './launch-program.ts'
 import { removeLeftover } from './leftover.ts'
 import { type NetDeviceMove, resolveNetDevices } from './net-devices.ts'
 import { PlanBuilder } from './plan-builder.ts'
+import { runPoststopHooks } from './run-hooks.ts'
 import type { RuntimeOptions } from './runtime-options.ts'
 import { type ContainerRecord, StateDirectory, type Traces } from './state-directory.ts'
 import { pipesAmong } from './stdio-pipes.ts'
@@ -88,6 +90,7 @@ export async function createContainer(id: string, options: CreateOptions, known?
       // Why the creation failed is the error; this is the second thing to say.
       options.warn(messageOf(error))
     }
+    await runPoststopHooks(bundle.spec.hooks?.poststop, stateAfterFailure(id, bundle), options.warn)
   })
   await using launcher = new Launcher({
     stdio: options.stdio,
@@ -101,6 +104,12 @@ export async function createContainer(id: string, options: CreateOptions, known?
   const created = await runPlan(id, bundle, directory, prepared, options, launcher)
   undo.move()
   return created
+}
+
+/** The lifecycle ends with the poststop hooks, also where it ends in create. Source: runtime-spec › Lifecycle. */
+function stateAfterFailure(id: string, { spec, path }: Bundle): RuntimeState {
+  const { ociVersion, annotations } = spec
+  return { ociVersion, id, pid: 0, status: 'stopped', bundle: path, ...(annotations !== undefined && { annotations }) }
 }
 
 /** Everything up to the plan: reads the machine, changes nothing. What `explain` prints. */

@@ -7,6 +7,7 @@ import { removeLeftover } from './leftover.ts'
 import { returnNetDevices } from './return-net-devices.ts'
 import { runPoststopHooks } from './run-hooks.ts'
 import type { RuntimeOptions } from './runtime-options.ts'
+import { stateDocument } from './state.ts'
 import { StateDirectory } from './state-directory.ts'
 
 /** How to delete. */
@@ -53,7 +54,8 @@ export async function destroyContainer(found: FoundContainer, options: RuntimeOp
   if (cgroup.freezerState() !== 'thawed') await cgroup.thaw()
   for (const warning of await returnNetDevices(directory.path, record.netDevices)) options.warn(warning)
   await cgroup.remove()
-  await runPoststopHooks(found, options.warn)
+  const state = stateDocument({ ...found, status: 'stopped' })
+  await runPoststopHooks(directory.spec().hooks?.poststop, state, options.warn)
   directory.remove()
 }
 

@@ -1,5 +1,6 @@
 import { BerthError, messageOf } from '../lib/error.ts'
 import type { Hook } from '../oci/runtime-spec.ts'
+import type { RuntimeState } from '../oci/runtime-state.ts'
 import type { FoundContainer } from './container-state.ts'
 import { stateDocument } from './state.ts'
 
@@ -15,7 +16,7 @@ const OUTPUT_LIMIT = 400
  */
 export async function runPoststartHooks(found: FoundContainer): Promise<void> {
   for (const hook of found.directory.spec().hooks?.poststart ?? []) {
-    const failure = await runHook(hook, { ...found, status: 'running' })
+    const failure = await runHook(hook, stateDocument({ ...found, status: 'running' }))
     if (failure !== null)
       throw new BerthError(
         'internal',
@@ -24,18 +25,22 @@ export async function runPoststartHooks(found: FoundContainer): Promise<void> {
   }
 }
 
-/** Runs the hooks of a container that is gone, all of them: one that fails is a warning. */
-export async function runPoststopHooks(found: FoundContainer, warn: (message: string) => void): Promise<void> {
-  for (const hook of found.directory.spec().hooks?.poststop ?? []) {
-    const failure = await runHook(hook, { ...found, status: 'stopped' })
+/** Runs the hooks of a container that is gone, or whose creation failed, all of them: one that fails is a warning. */
+export async function runPoststopHooks(
+  hooks: readonly Hook[] | undefined,
+  state: RuntimeState,
+  warn: (message: string) => void,
+): Promise<void> {
+  for (const hook of hooks ?? []) {
+    const failure = await runHook(hook, state)
     if (failure !== null) warn(`poststop hook "${hook.path}": ${failure}`)
   }
 }
 
 /** Null when it succeeded, else how it failed. */
-async function runHook(hook: Hook, found: FoundContainer): Promise<string | null> {
+async function runHook(hook: Hook, state: RuntimeState): Promise<string | null> {
   try {
-    return await execHook(hook, JSON.stringify(stateDocument(found)))
+    return await execHook(hook, JSON.stringify(state))
   } catch (error) {
     return messageOf(error)
   }

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'bun:test'
+import { runBpf } from '../../test/support/bpf-interpreter.ts'
 import { AUDIT_ARCH, syscallNumber } from '../linux/seccomp/architectures.ts'
-import { runBpf } from '../linux/seccomp/bpf-interpreter.ts'
 import { compileSeccomp } from '../linux/seccomp/compile-seccomp.ts'
 import type { SeccompConfig } from '../linux/seccomp/config.ts'
 import type { DockerProfile } from './docker-profile.ts'

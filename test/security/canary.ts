@@ -39,9 +39,15 @@ export class Canary {
     this.#mounts = hostMounts()
   }
 
-  /** @throws when anything differs, naming it */
+  /** What differs is reported, and the kernel's settings are put back: the machine is more than a test's. @throws when anything differs */
   expectUntouched(): void {
-    expect(look(this.dir)).toEqual(this.#before)
+    const now = look(this.dir)
+    for (const name of KERNEL_SETTINGS) {
+      const before = this.#before[`kernel.${name}`]
+      if (typeof before === 'string' && now[`kernel.${name}`] !== before)
+        writeFileSync(`/proc/sys/kernel/${name}`, before)
+    }
+    expect(now).toEqual(this.#before)
     expect([...hostMounts()].filter(line => !this.#mounts.has(line) && line.includes(this.#base))).toEqual([])
   }
 }

@@ -78,8 +78,9 @@ export function securityTest(...more: readonly RequirementName[]) {
           await body(lab)
         } finally {
           await lab.deleteContainers()
+          // Also after a failure: what a broken runtime did to the machine is undone, and worse news than the failure.
+          lab.canary.expectUntouched()
         }
-        lab.canary.expectUntouched()
         await lab.expectNothingLeft()
       },
       timeoutMs,

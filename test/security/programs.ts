@@ -1,3 +1,4 @@
+import { afterAll } from 'bun:test'
 import { spawnSync } from 'node:child_process'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -10,12 +11,19 @@ export interface Programs {
 }
 
 let compiled: Programs | null = null
+const directories: string[] = []
 
-/** Compiles them once a process. @throws Error with what the compiler said */
+// At the end of each suite that imports this; the next one compiles them again.
+afterAll(() => {
+  compiled = null
+  for (const directory of directories.splice(0)) rmSync(directory, { recursive: true, force: true })
+})
+
+/** Compiles them once a suite. @throws Error with what the compiler said */
 export function programs(): Programs {
   if (compiled !== null) return compiled
   const directory = mkdtempSync(join(tmpdir(), 'berth-hostile-'))
-  process.on('exit', () => rmSync(directory, { recursive: true, force: true }))
+  directories.push(directory)
   compiled = { probe: compile('probe', directory), swapper: compile('swapper', directory) }
   return compiled
 }

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'bun:test'
+import { runBpf } from '../../../test/support/bpf-interpreter.ts'
 import { BPF, BpfAssembler, PROGRAM_INSTRUCTIONS_MAX } from './bpf-assembler.ts'
-import { runBpf } from './bpf-interpreter.ts'
 
 const ALLOW = 0x7fff0000
 const NO_ARGS = [0n, 0n, 0n, 0n, 0n, 0n]

@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'bun:test'
 import fc from 'fast-check'
+import { runBpf } from '../../../test/support/bpf-interpreter.ts'
 import { type Abi, AUDIT_ARCH, syscallNumber, X32_SYSCALL_BIT } from './architectures.ts'
-import { runBpf } from './bpf-interpreter.ts'
 import { compileSeccomp } from './compile-seccomp.ts'
 import { SECCOMP_OPERATORS, type SeccompArgument, type SeccompConfig, type SeccompSyscall } from './config.ts'
 

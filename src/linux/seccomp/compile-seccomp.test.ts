@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'bun:test'
+import { runBpf } from '../../../test/support/bpf-interpreter.ts'
 import { AUDIT_ARCH, syscallNumber } from './architectures.ts'
-import { runBpf } from './bpf-interpreter.ts'
 import { compileSeccomp } from './compile-seccomp.ts'
 import type { SeccompAction, SeccompConfig, SeccompOperator, SeccompSyscall } from './config.ts'
 

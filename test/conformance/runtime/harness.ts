@@ -6,7 +6,7 @@
  * BERTH_CONFORMANCE_RUNTIMES chooses the runtimes (`berth`, `runc`, separated by commas).
  */
 
-import { afterAll, test } from 'bun:test'
+import { test } from 'bun:test'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -43,10 +43,8 @@ export function runtimes(): readonly Runtime[] {
 
 let base: string | null = null
 
-afterAll(() => {
-  if (base !== null) rmSync(base, { recursive: true, force: true })
-  base = null
-})
+/** Tests that are declared and have not run. When there are none, a file is done and the scratch directory can go. */
+let pending = 0
 
 /** Where the boxes of a test file are, and the probe that all of them share. World-readable: containers have other ids. */
 function scratch(): string {
@@ -55,6 +53,12 @@ function scratch(): string {
     compileProbe(base)
   }
   return base
+}
+
+// Not afterAll(): this module is loaded once for all files of a run, and a hook would belong to the first of them.
+function removeScratch(): void {
+  if (base !== null) rmSync(base, { recursive: true, force: true })
+  base = null
 }
 
 /** Declares a test per runtime. The claim is what docs/conformance.md cites. */
@@ -69,11 +73,15 @@ export function conforms(claim: string, run: (box: Box) => Promise<unknown>, con
         await run(box)
       } finally {
         await box.remove()
+        pending -= 1
+        if (pending === 0) removeScratch()
       }
       await box.expectNothingLeft()
     }
-    if (reason === undefined) test(name, body, TEST_LIMIT_MS)
-    else test.skip(skippedName(name, reason), body)
+    if (reason === undefined) {
+      pending += 1
+      test(name, body, TEST_LIMIT_MS)
+    } else test.skip(skippedName(name, reason), body)
   }
 }
 

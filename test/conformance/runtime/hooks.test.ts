@@ -136,15 +136,19 @@ describe('hooks', () => {
   })
 
   const FAILING = [
-    ['prestart', 'a prestart hook that fails makes create fail, and nothing is left'],
-    ['createRuntime', 'a createRuntime hook that fails makes create fail, and nothing is left'],
-    ['createContainer', 'a createContainer hook that fails makes create fail, and nothing is left'],
+    ['prestart', 'a prestart hook that fails makes create fail, nothing is left, and poststop hooks run'],
+    ['createRuntime', 'a createRuntime hook that fails makes create fail, nothing is left, and poststop hooks run'],
+    ['createContainer', 'a createContainer hook that fails makes create fail, nothing is left, and poststop hooks run'],
   ] as const
   for (const [kind, claim] of FAILING)
     conforms(claim, async box => {
-      const hooks = { [kind]: [hook('echo why >&2; exit 3'), hook(`touch ${box.path('second')}`)] }
+      const hooks = {
+        [kind]: [hook('echo why >&2; exit 3'), hook(`touch ${box.path('second')}`)],
+        poststop: [hook(`cat > ${box.path('poststop')}`)],
+      }
       expect(await box.refusal(['true'], { hooks })).toMatch(/why|hook/)
       expect(existsSync(box.path('second'))).toBe(false)
+      expect(JSON.parse(readFileSync(box.path('poststop'), 'utf8'))).toMatchObject({ id: box.id, status: 'stopped' })
       await box.fails('state', box.id)
     })
 

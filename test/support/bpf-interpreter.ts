@@ -1,8 +1,8 @@
 /**
- * Test support: runs a seccomp filter on one call as the kernel would, and refuses what the kernel would refuse.
+ * Runs a seccomp filter on one call as the kernel would, and refuses what the kernel would refuse.
  * Source: kernel/seccomp.c, seccomp_check_filter(); Documentation/networking/filter.rst.
  */
-import { BPF, SOCK_FILTER_BYTES } from './bpf-assembler.ts'
+import { BPF, SOCK_FILTER_BYTES } from '../../src/linux/seccomp/bpf-assembler.ts'
 
 /** struct seccomp_data without the instruction pointer. */
 export interface SeccompData {
