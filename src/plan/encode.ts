@@ -1,3 +1,4 @@
+import { openFlagsOf } from '../linux/open-flags.ts'
 import { type ArgKind, OPS, type OpName, WIRE } from './ops.ts'
 import type { Slot } from './slots.ts'
 import { type Join, type Plan, STAGES, type Step } from './step.ts'
@@ -8,6 +9,9 @@ const HEADER_BYTES = 4 + 4 + 2 + 2 + 4 * STAGES.length
 const STEP_HEADER_BYTES = 12
 const TOLERATE_ALL = 255
 const FLAG_WARN = 1
+
+/** A plan is executed where it was encoded, and some flags of open(2) have other numbers on arm64. */
+const ARCHITECTURE = process.arch === 'arm64' ? 'arm64' : 'x64'
 
 const encoder = new TextEncoder()
 
@@ -131,6 +135,9 @@ function encodeArg(writer: Writer, kind: ArgKind, value: unknown): void {
       break
     case 'joins':
       writer.bytes(packU32((value as readonly Join[]).flatMap(join => [join.slot.index, join.type])), false)
+      break
+    case 'openFlags':
+      writer.i64(openFlagsOf(ARCHITECTURE, Number(value)))
       break
     default:
       encodeWire(writer, WIRE[kind], value)

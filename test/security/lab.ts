@@ -1,5 +1,6 @@
 /** A place with a canary where hostile bundles are made and run: by an OCI runtime's command line, or by `berth run`. */
 
+import { afterAll } from 'bun:test'
 import {
   copyFileSync,
   existsSync,
@@ -21,7 +22,7 @@ import type { Linux } from '../../src/oci/runtime-spec-linux.ts'
 import { type RequirementName, testIf } from '../support/requirement.ts'
 import { BERTH_COMMAND, RUNTIME_UNDER_TEST } from '../support/runtime-under-test.ts'
 import { Canary, textOf } from './canary.ts'
-import { programs } from './programs.ts'
+import { programs, removePrograms } from './programs.ts'
 
 /** How a command ended; `status` is -1 when it did not end by itself in time. */
 export interface Outcome {
@@ -68,6 +69,7 @@ const DELETED = 0o120000
  * lab's containers may be left.
  */
 export function securityTest(...more: readonly RequirementName[]) {
+  afterAll(removePrograms)
   const declare = testIf('root', 'command busybox', 'command cc', ...more)
   return (name: string, body: (lab: Lab) => Promise<void>, timeoutMs = 30_000): void =>
     declare(

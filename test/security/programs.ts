@@ -1,4 +1,3 @@
-import { afterAll } from 'bun:test'
 import { spawnSync } from 'node:child_process'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -13,11 +12,11 @@ export interface Programs {
 let compiled: Programs | null = null
 const directories: string[] = []
 
-// At the end of each suite that imports this; the next one compiles them again.
-afterAll(() => {
+/** For the end of a suite; the next one compiles them again. */
+export function removePrograms(): void {
   compiled = null
   for (const directory of directories.splice(0)) rmSync(directory, { recursive: true, force: true })
-})
+}
 
 /** Compiles them once a suite. @throws Error with what the compiler said */
 export function programs(): Programs {
