@@ -14,7 +14,8 @@ const HINTS: Readonly<Partial<Record<OpName | '*', Readonly<Record<string, strin
   userns: { ENOSPC: 'the limit in /proc/sys/user/max_user_namespaces is reached' },
   mount_overlay: {
     ELOOP: 'the directories of the overlay overlap',
-    EINVAL: 'the upper directory may be on a file system that overlayfs cannot write to',
+    EINVAL:
+      'before Linux 5.19 overlayfs takes no idmapped layers (--userns=host goes without); else the upper directory may be on a file system that it cannot write to',
   },
   mount_setattr: {
     EINVAL: 'this file system may not support idmapped mounts; a mount with userns=host, or a copy, goes without',
