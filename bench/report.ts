@@ -151,7 +151,7 @@ function manifest(): { readonly version: string } {
 
 /** What the figures of one machine do not say. */
 const CRUN_DISTANCE =
-  'Where crun runs, it is faster than Berth: crun is one small C program, while Berth as a command pays for its JavaScript engine to start and to run code that nothing has warmed up. What remains when that is paid once, as in a daemon, is the plan executor, below.'
+  'Where crun runs it can be expected to be faster than Berth, by about what Bun takes to start: crun is one small C program, while Berth as a command pays for its JavaScript engine to start and to run code that nothing has warmed up. What remains when that is paid once, as in a daemon, is the plan executor, below.'
 
 function crunText({ peers, run }: Results): string {
   const crun = peers.find(({ name }) => name === 'crun')

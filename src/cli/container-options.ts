@@ -55,7 +55,7 @@ export function readContainerOptions(parsed: ParsedOptions): ContainerOptions {
     sysctl: pairs('sysctl', parsed.values('sysctl')),
     capAdd: parsed.values('cap-add').flatMap(text => text.split(',')),
     capDrop: parsed.values('cap-drop').flatMap(text => text.split(',')),
-    ...readSecurityOptions(parsed.values('security-opt')),
+    ...readSecurityOptions(parsed.values('security-opt'), privileged),
     oomScoreAdj: number('oom-score-adj', parsed.value('oom-score-adj'), -1000, 1000),
     cgroupParent: parsed.value('cgroup-parent') ?? null,
     resources: readResources(parsed),
@@ -172,6 +172,9 @@ function readResources(parsed: ParsedOptions): ResourceOptions {
     throw new BerthError('invalidArgument', `Cannot use --memory "${memory}": expected at least 6m`)
   if (swap !== undefined && memoryBytes === undefined)
     throw new BerthError('invalidArgument', 'Cannot use --memory-swap: it needs --memory')
+  const memorySwapBytes = swap === undefined ? undefined : swap === '-1' ? -1n : parseByteSize(swap, '--memory-swap')
+  if (memorySwapBytes !== undefined && memorySwapBytes !== -1n && memorySwapBytes < (memoryBytes ?? 0n))
+    throw new BerthError('invalidArgument', `Cannot use --memory-swap "${swap}": it includes --memory, which is more`)
   const cpus = parsed.value('cpus')
   if (cpus !== undefined && !(Number(cpus) >= 0.01 && Number.isFinite(Number(cpus))))
     throw new BerthError('invalidArgument', `Cannot use --cpus "${cpus}": expected a number of at least 0.01`)
@@ -181,7 +184,7 @@ function readResources(parsed: ParsedOptions): ResourceOptions {
   const [cpusetCpus, cpusetMems] = [parsed.value('cpuset-cpus'), parsed.value('cpuset-mems')]
   return {
     ...(memoryBytes !== undefined && { memoryBytes }),
-    ...(swap !== undefined && { memorySwapBytes: swap === '-1' ? -1n : parseByteSize(swap, '--memory-swap') }),
+    ...(memorySwapBytes !== undefined && { memorySwapBytes }),
     ...(reservation !== undefined && { memoryReservationBytes: parseByteSize(reservation, '--memory-reservation') }),
     ...(cpus !== undefined && { cpus: Number(cpus) }),
     ...(shares !== null && { cpuShares: BigInt(shares) }),

@@ -1,4 +1,4 @@
-import { engineRoots } from '../engine/data-root.ts'
+import { engineRoots, type GivenRoots } from '../engine/data-root.ts'
 import { explainContainer } from '../engine/explain-container.ts'
 import { openImage } from '../engine/open-image.ts'
 import { BerthError } from '../lib/error.ts'
@@ -8,11 +8,11 @@ import { helpText, parseOptions } from './options.ts'
 import { RUN_GRAMMAR } from './run.ts'
 
 /** `berth explain run …`: the plan of a container that is not made. */
-export async function explainCommand(args: readonly string[]): Promise<number> {
+export async function explainCommand(args: readonly string[], given: GivenRoots): Promise<number> {
   const [word, ...rest] = args
   if (word === undefined || word === '--help') {
     console.log(
-      `Usage: berth explain run [OPTIONS] IMAGE [COMMAND [ARG...]]\n\nPrints every kernel call that "berth run" would make, with its reason. Changes nothing.`,
+      `Usage: berth explain run [OPTIONS] IMAGE [COMMAND [ARG...]]\n\nPrints every kernel call that "berth run" would make, with its reason. Makes no container; the layers of\nan image are unpacked if they were not yet.`,
     )
     return word === undefined ? 125 : 0
   }
@@ -24,7 +24,7 @@ export async function explainCommand(args: readonly string[]): Promise<number> {
     return 0
   }
   const options = readContainerOptions(parsed)
-  const engine = { roots: engineRoots(), warn: (message: string) => console.error(`berth: warning: ${message}`) }
+  const engine = { roots: engineRoots(given), warn: (message: string) => console.error(`berth: warning: ${message}`) }
   const image = await openImage(options.image, engine.roots.data, engine.warn)
   process.stdout.write(printPlan(await explainContainer(options, image, engine)))
   return 0

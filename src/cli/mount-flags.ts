@@ -1,4 +1,3 @@
-import { mkdirSync, statSync } from 'node:fs'
 import { isAbsolute } from 'node:path'
 import type { BindOption, DeviceOption, TmpfsOption } from '../engine/container-options.ts'
 import { BerthError } from '../lib/error.ts'
@@ -7,7 +6,7 @@ const PROPAGATIONS = new Set(['private', 'rprivate', 'slave', 'rslave', 'shared'
 /** Docker's words that ask for nothing on this platform: consistency of shares of a virtual machine, relabelling without SELinux. */
 const WITHOUT_EFFECT = new Set(['consistent', 'cached', 'delegated', 'nocopy', 'z', 'Z'])
 
-/** `HOST:PATH[:OPTIONS]`. As with docker, a directory that does not exist is made. */
+/** `HOST:PATH[:OPTIONS]`. */
 export function parseBind(text: string): BindOption {
   const [source = '', target = '', optionText = '', ...rest] = text.split(':')
   if (rest.length > 0 || !isAbsolute(source) || !isAbsolute(target) || target === '/')
@@ -22,7 +21,6 @@ export function parseBind(text: string): BindOption {
       throw new BerthError('invalidArgument', `Cannot use --volume "${text}": "${word}" is not an option of it`)
   }
   if (!options.some(word => PROPAGATIONS.has(word))) options.push('rprivate')
-  if (statSync(source, { throwIfNoEntry: false }) === undefined) mkdirSync(source, { recursive: true })
   return { source, target, options }
 }
 

@@ -13,7 +13,7 @@ export interface Option {
 
 /** What a command accepts. */
 export interface Grammar {
-  /** How it is called after `berth`: `run`, `runtime create`. */
+  /** How it is called after `berth`: `run`, `runtime create`; empty: `berth` itself. */
   readonly name: string
   /** The operands, for the usage line: `IMAGE [COMMAND [ARG...]]`. */
   readonly operands: string
@@ -28,7 +28,7 @@ export class UsageError extends BerthError {
   override readonly name = 'UsageError'
 
   constructor(grammar: Pick<Grammar, 'name'>, message: string) {
-    super('invalidArgument', `${message}; see "berth ${grammar.name} --help"`)
+    super('invalidArgument', `${message}; see "${['berth', grammar.name].filter(Boolean).join(' ')} --help"`)
   }
 }
 
@@ -91,7 +91,7 @@ function readLong(grammar: Grammar, arg: string, rest: string[], add: Add): void
   const name = equals === -1 ? arg.slice(2) : arg.slice(2, equals)
   const option = grammar.options.find(each => each.name === name)
   if (option === undefined)
-    throw new UsageError(grammar, `Cannot use option "--${name}": ${grammar.name} has none of that name`)
+    throw new UsageError(grammar, `Cannot use option "--${name}": ${grammar.name || 'berth'} has none of that name`)
   if (equals !== -1) add(option, checkFlag(grammar, option, arg.slice(equals + 1)))
   else add(option, option.kind === 'flag' ? 'true' : valueFor(grammar, option, rest))
 }
@@ -101,7 +101,7 @@ function readShort(grammar: Grammar, arg: string, rest: string[], add: Add): voi
     const letter = arg[at]
     const option = grammar.options.find(each => each.short === letter)
     if (option === undefined)
-      throw new UsageError(grammar, `Cannot use option "-${letter}": ${grammar.name} has none of that name`)
+      throw new UsageError(grammar, `Cannot use option "-${letter}": ${grammar.name || 'berth'} has none of that name`)
     if (option.kind === 'flag') {
       add(option, 'true')
       continue

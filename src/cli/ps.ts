@@ -1,3 +1,4 @@
+import type { GivenRoots } from '../engine/data-root.ts'
 import { type ListedContainer, listContainers } from '../engine/list-containers.ts'
 import { openEngine } from '../engine/run-container.ts'
 import { type Grammar, helpText, parseOptions } from './options.ts'
@@ -20,13 +21,13 @@ const SHORT_ID = 12
 const SHORT_COMMAND = 30
 
 /** `berth ps`. */
-export async function psCommand(args: readonly string[]): Promise<number> {
+export async function psCommand(args: readonly string[], roots: GivenRoots): Promise<number> {
   const parsed = parseOptions(grammar, args)
   if (parsed.flag('help')) {
     console.log(helpText(grammar, 'berth'))
     return 0
   }
-  const all = listContainers(openEngine(message => console.error(`berth: warning: ${message}`)))
+  const all = listContainers(openEngine(roots, message => console.error(`berth: warning: ${message}`)))
   const rows = parsed.flag('all') ? all : all.filter(({ status }) => status !== 'stopped')
   const whole = parsed.flag('no-trunc')
   const id = (row: ListedContainer): string => (whole ? row.id : row.id.slice(0, SHORT_ID))

@@ -1,3 +1,4 @@
+import type { GivenRoots } from '../engine/data-root.ts'
 import { removeContainer } from '../engine/list-containers.ts'
 import { openEngine } from '../engine/run-container.ts'
 import { fail } from './failure.ts'
@@ -14,14 +15,14 @@ const grammar: Grammar = {
 }
 
 /** `berth rm`: all that can be removed are; the status is 1 when one could not. */
-export async function rmCommand(args: readonly string[]): Promise<number> {
+export async function rmCommand(args: readonly string[], roots: GivenRoots): Promise<number> {
   const parsed = parseOptions(grammar, args)
   if (parsed.flag('help')) {
     console.log(helpText(grammar, 'berth'))
     return 0
   }
   if (parsed.operands.length === 0) throw new UsageError(grammar, 'Cannot remove: no container given')
-  const engine = openEngine(message => console.error(`berth: warning: ${message}`))
+  const engine = openEngine(roots, message => console.error(`berth: warning: ${message}`))
   let status = 0
   for (const name of parsed.operands) {
     try {

@@ -1,5 +1,6 @@
-import { existsSync, writeFileSync } from 'node:fs'
+import { closeSync, openSync, rmSync, writeFileSync } from 'node:fs'
 import type { ContainerOptions } from '../engine/container-options.ts'
+import type { GivenRoots } from '../engine/data-root.ts'
 import {
   attachContainer,
   type Engine,
@@ -12,12 +13,12 @@ import {
 import { sweepContainers } from '../engine/sweep.ts'
 import { forwardSignals } from '../host/signals.ts'
 import { outputWriter, rawTerminal, relayInput } from '../host/terminal.ts'
-import { BerthError } from '../lib/error.ts'
+import { BerthError, messageOf } from '../lib/error.ts'
 import { ProgramError } from '../runtime/launch-program.ts'
 import { CONTAINER_OPTIONS } from './container-grammar.ts'
 import { readContainerOptions } from './container-options.ts'
 import { ENGINE_FAILURE, fail } from './failure.ts'
-import { type Grammar, helpText, type ParsedOptions, parseOptions } from './options.ts'
+import { type Grammar, helpText, parseOptions } from './options.ts'
 
 export const RUN_GRAMMAR: Grammar = {
   name: 'run',
@@ -32,7 +33,7 @@ const SIGNALLED = 128
 const KILLED_BY_SIGPIPE = SIGNALLED + 13
 
 /** `berth run`: exit status 125 when Berth failed, 126 when the program can't be executed, 127 when it is not there, else the program's. */
-export async function runCommand(args: readonly string[]): Promise<number> {
+export async function runCommand(args: readonly string[], roots: GivenRoots): Promise<number> {
   const parsed = parseOptions(RUN_GRAMMAR, args)
   if (parsed.flag('help')) {
     console.log(helpText(RUN_GRAMMAR, 'berth'))
@@ -41,12 +42,10 @@ export async function runCommand(args: readonly string[]): Promise<number> {
   const options = readContainerOptions(parsed)
   if (options.terminal && options.interactive && !process.stdin.isTTY)
     throw new BerthError('invalidArgument', 'Cannot run with -it: the input device is not a TTY')
-  const cidfile = parsed.value('cidfile')
-  if (cidfile !== undefined && existsSync(cidfile))
-    throw new BerthError('conflict', `Cannot write container id file "${cidfile}": it exists, remove it or use another`)
-  const engine = openEngine(message => console.error(`berth: warning: ${message}`))
+  const engine = openEngine(roots, message => console.error(`berth: warning: ${message}`))
+  using idFile = openIdFile(parsed.value('cidfile'))
   try {
-    return await runAndRemove(options, engine, parsed)
+    return await runAndRemove(options, engine, { idFile, proxySignals: parsed.value('sig-proxy') !== 'false' })
   } catch (error) {
     if (!(error instanceof ProgramError)) throw error
     fail(error)
@@ -54,8 +53,42 @@ export async function runCommand(args: readonly string[]): Promise<number> {
   }
 }
 
-async function runAndRemove(options: ContainerOptions, engine: Engine, parsed: ParsedOptions): Promise<number> {
-  const cidfile = parsed.value('cidfile')
+/** Takes the name of the file at once, before there is a container that could not be told of; removed when none was. */
+function openIdFile(path: string | undefined): { readonly write: (id: string) => void } & Disposable {
+  if (path === undefined) return { write() {}, [Symbol.dispose]() {} }
+  let fd: number
+  try {
+    fd = openSync(path, 'wx')
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'EEXIST')
+      throw new BerthError('conflict', `Cannot write container id file "${path}": it exists, remove it or use another`)
+    throw new BerthError('invalidArgument', `Cannot write container id file "${path}": ${messageOf(error)}`, {
+      cause: error,
+    })
+  }
+  let written = false
+  return {
+    write(id) {
+      writeFileSync(fd, id)
+      written = true
+    },
+    [Symbol.dispose]() {
+      closeSync(fd)
+      if (!written) rmSync(path, { force: true })
+    },
+  }
+}
+
+interface RunChoices {
+  readonly idFile: { readonly write: (id: string) => void }
+  readonly proxySignals: boolean
+}
+
+async function runAndRemove(
+  options: ContainerOptions,
+  engine: Engine,
+  { idFile, proxySignals }: RunChoices,
+): Promise<number> {
   let interrupted: number | null = null
   let container: EngineContainer
   {
@@ -69,9 +102,8 @@ async function runAndRemove(options: ContainerOptions, engine: Engine, parsed: P
     await putAway(container, SIGNALLED + interrupted, engine)
     return SIGNALLED + interrupted
   }
-  if (cidfile !== undefined) writeFileSync(cidfile, container.id)
-  const proxySignals = parsed.value('sig-proxy') !== 'false'
   try {
+    idFile.write(container.id)
     const code = await converse(container, engine, {
       terminal: options.terminal,
       interactive: options.interactive,

@@ -1,26 +1,25 @@
 import { readFileSync } from 'node:fs'
-import { release } from 'node:os'
 import type { ContainerOptions } from '../engine/container-options.ts'
 import { BerthError, messageOf } from '../lib/error.ts'
-import { DOCKER_DEFAULT_CAPABILITIES } from '../linux/capabilities.ts'
-import type { SeccompConfig } from '../linux/seccomp/config.ts'
 import { CONTAINER_DEFAULTS } from '../security/defaults.ts'
-import { parseSeccompChoice, resolveProfile } from '../security/seccomp-profile.ts'
+import type { DockerProfile } from '../security/docker-profile.ts'
+import { parseSeccompChoice } from '../security/seccomp-profile.ts'
 import { parseDockerProfile } from '../security/seccomp-profile-parser.ts'
 
 type SecurityOptions = Pick<ContainerOptions, 'noNewPrivileges' | 'seccomp' | 'appArmor' | 'seLinuxLabel' | 'maskPaths'>
 
 /**
  * `--security-opt` as docker takes it. What is not known is an error: an option that only seems to be on is worse than none.
+ * A privileged container is confined by nothing but what is asked for here.
  * @throws {BerthError} invalidArgument
  */
-export function readSecurityOptions(entries: readonly string[]): SecurityOptions {
+export function readSecurityOptions(entries: readonly string[], privileged: boolean): SecurityOptions {
   let result: SecurityOptions = {
-    noNewPrivileges: CONTAINER_DEFAULTS.noNewPrivileges,
-    seccomp: 'builtin',
+    noNewPrivileges: CONTAINER_DEFAULTS.noNewPrivileges && !privileged,
+    seccomp: privileged ? null : 'builtin',
     appArmor: null,
     seLinuxLabel: null,
-    maskPaths: true,
+    maskPaths: !privileged,
   }
   for (const entry of entries) result = { ...result, ...readOne(entry) }
   return result
@@ -50,7 +49,7 @@ function readOne(entry: string): Partial<SecurityOptions> {
   )
 }
 
-function readSeccomp(value: string): 'builtin' | SeccompConfig | null {
+function readSeccomp(value: string): 'builtin' | DockerProfile | null {
   const choice = parseSeccompChoice(value)
   if (choice.kind === 'builtin') return 'builtin'
   if (choice.kind === 'unconfined') return null
@@ -62,10 +61,5 @@ function readSeccomp(value: string): 'builtin' | SeccompConfig | null {
       cause: error,
     })
   }
-  const arch = process.arch === 'arm64' ? 'aarch64' : 'x86_64'
-  return resolveProfile(parseDockerProfile(text, choice.path), {
-    capabilities: DOCKER_DEFAULT_CAPABILITIES,
-    arch,
-    kernelVersion: release(),
-  })
+  return parseDockerProfile(text, choice.path)
 }

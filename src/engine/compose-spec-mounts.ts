@@ -1,6 +1,6 @@
 import { join } from 'node:path'
 import type { Mount } from '../oci/runtime-spec.ts'
-import { INIT_PATH, type SpecInput } from './spec-input.ts'
+import { type HostDevice, INIT_PATH, type SpecInput } from './spec-input.ts'
 
 /** The files that the engine generates for each container and mounts over the image's. */
 export const GENERATED_FILES = ['hostname', 'hosts', 'resolv.conf'] as const
@@ -17,9 +17,10 @@ export function composeMounts(input: SpecInput): readonly Mount[] {
     : []
   // Showing files of anybody under the owner's id takes privileges on the host.
   const idmapped = input.ids !== null && !input.rootless
+  const devices = input.devices.filter(device => isBoundDevice(device, input)).map(deviceMount)
   const own = [...options.tmpfs.map(tmpfsMount), ...options.binds.map(bind => bindMount(bind, idmapped))]
   // A mount below another must come after it, whatever the order in which they were given.
-  return [...defaults, ...init, ...own.sort((a, b) => depth(a) - depth(b))]
+  return [...defaults, ...init, ...devices, ...own.sort((a, b) => depth(a) - depth(b))]
 }
 
 function depth({ destination }: Mount): number {
@@ -80,6 +81,18 @@ function generatedMounts({ directory }: SpecInput): Mount[] {
 
 function tmpfsMount({ target, options }: SpecInput['options']['tmpfs'][number]): Mount {
   return { destination: target, type: 'tmpfs', source: 'tmpfs', options: ['nosuid', 'nodev', 'noexec', ...options] }
+}
+
+/**
+ * Whether a device is a bind mount: a user namespace may not make device nodes, and the runtime's way around it, to bind the host's,
+ * finds it only where it has the same path.
+ */
+export function isBoundDevice({ hostPath, path }: HostDevice, { ids }: Pick<SpecInput, 'ids'>): boolean {
+  return ids !== null && hostPath !== path
+}
+
+function deviceMount({ hostPath, path }: HostDevice): Mount {
+  return { destination: path, type: 'bind', source: hostPath, options: ['bind', 'nosuid', 'noexec', 'rprivate'] }
 }
 
 /** In a user namespace the files keep their owners on both sides by an idmapped mount. */

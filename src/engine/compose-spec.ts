@@ -10,7 +10,7 @@ import type { Process, RuntimeSpec } from '../oci/runtime-spec.ts'
 import { OCI_RUNTIME_SPEC_VERSION } from '../oci/runtime-spec.ts'
 import type { Linux } from '../oci/runtime-spec-linux.ts'
 import { CONTAINER_DEFAULTS, MASKED_PATHS, READONLY_PATHS } from '../security/defaults.ts'
-import { composeMounts } from './compose-spec-mounts.ts'
+import { composeMounts, isBoundDevice } from './compose-spec-mounts.ts'
 import { composeResources } from './compose-spec-resources.ts'
 import type { ContainerOptions } from './container-options.ts'
 import { INIT_PATH, type SpecInput } from './spec-input.ts'
@@ -49,7 +49,7 @@ function composeProcess(input: SpecInput): Process {
     cwd: options.workdir ?? (input.image.workingDir === '' ? '/' : input.image.workingDir),
     capabilities: { bounding: names, effective: held, permitted: held, inheritable: [], ambient: [] },
     rlimits: limits,
-    noNewPrivileges: options.noNewPrivileges && !options.privileged,
+    noNewPrivileges: options.noNewPrivileges,
     ...(options.appArmor !== null && { apparmorProfile: options.appArmor }),
     ...(options.seLinuxLabel !== null && { selinuxLabel: options.seLinuxLabel }),
     ...(options.oomScoreAdj !== null && { oomScoreAdj: options.oomScoreAdj }),
@@ -86,17 +86,20 @@ function containerEnvironment({ options, image, id }: SpecInput): readonly strin
   return [...variables].map(([name, value]) => `${name}=${value}`)
 }
 
-/** The bounding set: Docker's default, with what was added and dropped. `ALL` stands for every capability that can be given. */
+/**
+ * The bounding set: Docker's default, with what was added and dropped. `ALL` stands for every capability that can be given. A privileged
+ * container starts with all, and loses what was dropped: to ignore that, as Docker does, would leave more than was asked for.
+ */
 export function containerCapabilities(
   options: Pick<ContainerOptions, 'privileged' | 'userns' | 'capAdd' | 'capDrop'>,
   available: bigint,
 ): bigint {
   // In a user namespace of its own a container can have all, whatever the engine has on the host.
   const all = options.userns === 'host' ? available : capabilityMask(CAPABILITIES)
-  if (options.privileged) return all
   const drop = options.capDrop.map(readCapability)
   const add = options.capAdd.map(readCapability)
-  let mask = drop.includes('ALL') ? 0n : capabilityMask(CONTAINER_DEFAULTS.capabilities)
+  const start = options.privileged ? all : capabilityMask(CONTAINER_DEFAULTS.capabilities)
+  let mask = drop.includes('ALL') ? 0n : start
   if (add.includes('ALL')) mask = all
   for (const name of drop) if (name !== 'ALL') mask &= ~capabilityMask([name])
   for (const name of add) if (name !== 'ALL') mask |= capabilityMask([name])
@@ -122,25 +125,26 @@ function composeLinux(input: SpecInput): Linux {
     ...(ids === null ? [] : ['user']),
     ...(options.network === 'none' ? ['network'] : []),
   ]
-  const confined = options.maskPaths && !options.privileged
   return {
     namespaces: types.map(type => ({ type })) as Linux['namespaces'] & {},
     ...ids,
-    devices: input.devices.map(({ type, path, major, minor }) => ({
-      type,
-      path,
-      major,
-      minor,
-      fileMode: 0o666,
-      uid: 0,
-      gid: 0,
-    })),
+    devices: input.devices
+      .filter(device => !isBoundDevice(device, input))
+      .map(({ type, path, major, minor }) => ({
+        type,
+        path,
+        major,
+        minor,
+        fileMode: 0o666,
+        uid: 0,
+        gid: 0,
+      })),
     resources: composeResources(input),
     ...(input.cgroupsPath !== null && { cgroupsPath: input.cgroupsPath }),
     sysctl: options.sysctl,
     ...(input.seccomp !== null && { seccomp: input.seccomp as NonNullable<Linux['seccomp']> }),
-    maskedPaths: confined ? [...MASKED_PATHS, ...input.cpuPaths] : [],
-    readonlyPaths: confined ? READONLY_PATHS : [],
+    maskedPaths: options.maskPaths ? [...MASKED_PATHS, ...input.cpuPaths] : [],
+    readonlyPaths: options.maskPaths ? READONLY_PATHS : [],
     rootfsPropagation: 'private',
   }
 }

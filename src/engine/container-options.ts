@@ -1,4 +1,4 @@
-import type { SeccompConfig } from '../linux/seccomp/config.ts'
+import type { DockerProfile } from '../security/docker-profile.ts'
 
 /** Where a container's filesystem comes from. */
 export type ImageSource =
@@ -91,7 +91,7 @@ export interface ContainerOptions {
   readonly capDrop: readonly string[]
   readonly noNewPrivileges: boolean
   /** Null: unconfined. */
-  readonly seccomp: 'builtin' | SeccompConfig | null
+  readonly seccomp: 'builtin' | DockerProfile | null
   readonly appArmor: string | null
   readonly seLinuxLabel: string | null
   /** False: no masked and read-only paths (`systempaths=unconfined`). */

@@ -1,6 +1,6 @@
 import { existsSync } from 'node:fs'
 import { homedir } from 'node:os'
-import { join } from 'node:path'
+import { join, resolve } from 'node:path'
 import { BerthError } from '../lib/error.ts'
 
 /** Where the engine keeps what must outlive a reboot, and where what must not. */
@@ -9,19 +9,36 @@ export interface EngineRoots {
   readonly run: string
 }
 
+/** Other places than the usual ones, as `--root` and `--run-root` name them; relative to the working directory. */
+export interface GivenRoots {
+  readonly data?: string
+  readonly run?: string
+}
+
 /**
- * /var/lib and /run for root; for a user the places of the XDG base directory specification.
+ * /var/lib and /run for root; for a user the places of the XDG base directory specification; or those that were given.
  * @throws {BerthError} unavailable: the user has no session
  */
-export function engineRoots(): EngineRoots {
-  if (process.getuid?.() === 0) return { data: '/var/lib/berth', run: '/run/berth' }
-  const data = process.env['XDG_DATA_HOME'] ?? join(homedir(), '.local/share')
+export function engineRoots(given: GivenRoots): EngineRoots {
+  return {
+    data: given.data === undefined ? usualDataRoot() : resolve(given.data),
+    run: given.run === undefined ? usualRunRoot() : resolve(given.run),
+  }
+}
+
+function usualDataRoot(): string {
+  if (process.getuid?.() === 0) return '/var/lib/berth'
+  return join(process.env['XDG_DATA_HOME'] ?? join(homedir(), '.local/share'), 'berth')
+}
+
+function usualRunRoot(): string {
+  if (process.getuid?.() === 0) return '/run/berth'
   const uid = process.getuid?.() ?? 0
   const run = process.env['XDG_RUNTIME_DIR'] ?? `/run/user/${uid}`
   if (!existsSync(run))
     throw new BerthError(
       'unavailable',
-      `Cannot find a directory for live state: "${run}" does not exist, expected a session of user ${uid} (loginctl enable-linger) or XDG_RUNTIME_DIR`,
+      `Cannot find a directory for live state: "${run}" does not exist, expected a session of user ${uid} (loginctl enable-linger) or XDG_RUNTIME_DIR, or --run-root`,
     )
-  return { data: join(data, 'berth'), run: join(run, 'berth') }
+  return join(run, 'berth')
 }

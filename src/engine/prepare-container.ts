@@ -24,7 +24,7 @@ import { writeIdMaps } from '../runtime/id-maps.ts'
 import { thermalThrottlePath } from '../security/defaults.ts'
 import type { IdRange } from '../security/id-ranges.ts'
 import { hardenProfile } from '../security/seccomp-hardening.ts'
-import { dockerProfile } from '../security/seccomp-profile.ts'
+import { dockerProfile, resolveProfile } from '../security/seccomp-profile.ts'
 import { composeSpec, containerCapabilities } from './compose-spec.ts'
 import { GENERATED_FILES } from './compose-spec-mounts.ts'
 import type { ContainerOptions } from './container-options.ts'
@@ -97,10 +97,11 @@ function describeRoot(
 }
 
 function seccompFor(options: ContainerOptions): SeccompConfig | null {
-  if (options.privileged || options.seccomp === null) return null
-  if (options.seccomp !== 'builtin') return options.seccomp
+  if (options.seccomp === null) return null
   const capabilities = capabilityNames(containerCapabilities(options, heldCapabilities()))
-  return hardenProfile(dockerProfile({ capabilities, arch: NATIVE_ARCH, kernelVersion: release() }))
+  const target = { capabilities, arch: NATIVE_ARCH, kernelVersion: release() } as const
+  // A profile of the user's own is taken as it is.
+  return options.seccomp === 'builtin' ? hardenProfile(dockerProfile(target)) : resolveProfile(options.seccomp, target)
 }
 
 function cpuPaths(): string[] {

@@ -1,6 +1,8 @@
+import { mkdirSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { ownIdentity } from '../host/process-identity.ts'
 import { connectShim, type ShimConnection } from '../host/shim-client.ts'
+import { BerthError, messageOf } from '../lib/error.ts'
 import { SHIM_SOCKET } from '../runtime/compose-shim.ts'
 import type { FoundContainer } from '../runtime/container-state.ts'
 import { type CreatedContainer, type CreateOptions, createContainer } from '../runtime/create.ts'
@@ -8,8 +10,8 @@ import { destroyContainer } from '../runtime/delete.ts'
 import { startContainer } from '../runtime/start.ts'
 import { CONTAINER_DEFAULTS } from '../security/defaults.ts'
 import { checkName, generateName, newContainerId } from './container-name.ts'
-import type { ContainerOptions } from './container-options.ts'
-import { type EngineRoots, engineRoots } from './data-root.ts'
+import type { BindOption, ContainerOptions } from './container-options.ts'
+import { type EngineRoots, engineRoots, type GivenRoots } from './data-root.ts'
 import { openImage } from './open-image.ts'
 import {
   bundleOf,
@@ -28,9 +30,9 @@ export interface Engine {
   readonly warn: (message: string) => void
 }
 
-/** Opens the engine of the user who calls. */
-export function openEngine(warn: (message: string) => void): Engine {
-  const roots = engineRoots()
+/** Opens the engine of the user who calls; by default in the usual places. */
+export function openEngine(given: GivenRoots, warn: (message: string) => void): Engine {
+  const roots = engineRoots(given)
   return { roots, database: new StateDatabase(roots.data), warn }
 }
 
@@ -49,7 +51,8 @@ export function containerDirectory(roots: EngineRoots, id: string): string {
 }
 
 /**
- * Makes a container from options, with its shim, up to the point where only `start` is missing. When it throws, nothing is left.
+ * Makes a container from options, with its shim, up to the point where only `start` is missing. When it throws, nothing is
+ * left but the directories that were made for bind mounts: those are the user's.
  * @throws {BerthError} conflict: the name is in use; notFound, invalidArgument: image and options; StepError: a kernel call failed
  */
 export async function makeContainer(options: ContainerOptions, engine: Engine): Promise<EngineContainer> {
@@ -74,11 +77,24 @@ export async function makeContainer(options: ContainerOptions, engine: Engine): 
   undo.defer(() => database.remove(id))
   undo.defer(() => removeContainerDirectory(directory))
   const description = await describeContainer(id, options, image, range, directory)
+  options.binds.forEach(makeBindSource)
   makeContainerDirectory(directory, description, options, range)
   const create = createOptions(description, directory, options, engine)
   const created = await createContainer(id, create, bundleOf(description, directory))
   undo.move()
   return { id, name, directory, autoRemove: options.autoRemove, created }
+}
+
+/** As with docker, a directory to bind that does not exist is made. */
+function makeBindSource({ source }: BindOption): void {
+  if (statSync(source, { throwIfNoEntry: false }) !== undefined) return
+  try {
+    mkdirSync(source, { recursive: true })
+  } catch (error) {
+    throw new BerthError('invalidArgument', `Cannot make directory "${source}" to bind: ${messageOf(error)}`, {
+      cause: error,
+    })
+  }
 }
 
 /** How the runtime makes a container of the engine: with a shim that logs, waiting for its start. */

@@ -23,11 +23,12 @@ const UNLIMITED = 0xffff_ffff_ffff_ffffn
 export function printStep(step: Step): string {
   const parts: string[] = []
   const results: string[] = []
-  for (const [kind, value] of argsOf(step)) {
+  const args = argsOf(step)
+  args.forEach(([kind, value], index) => {
     if (kind === 'out') {
       if (value !== null) results.push(printSlot(value))
-    } else parts.push(PRINTERS[kind](value))
-  }
+    } else parts.push(kind === 'fd' && value === null ? printNoFd(args[index + 1]) : PRINTERS[kind](value))
+  })
   return `${step.op}(${parts.join(', ')})${results.length === 0 ? '' : ` = ${results.join(', ')}`}`
 }
 
@@ -95,8 +96,13 @@ const PRINTERS: Readonly<Record<ArgKind, Printer>> = {
   slots: value => `[${(value as readonly Slot[]).map(printSlot).join(' ')}]`,
   joins: value => `[${(value as readonly Join[]).map(join => printSlot(join.slot)).join(' ')}]`,
   texts: value => `[${clip((value as readonly string[]).map(quote).join(', '))}]`,
-  fd: value => (value === null ? 'AT_FDCWD' : printSlot(value)),
+  fd: printSlot,
   out: printSlot,
+}
+
+/** Before a path, no fd is the directory to start at; anywhere else there is none. */
+function printNoFd(next: ReturnType<typeof argsOf>[number] | undefined): string {
+  return next?.[0] === 'path' && next[1] !== '' ? 'AT_FDCWD' : 'none'
 }
 
 function printSlot(value: unknown): string {

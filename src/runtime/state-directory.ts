@@ -93,7 +93,8 @@ export class StateDirectory {
       // The one step that claims: it fails when something is there (rename(2): ENOTEMPTY), so a directory is never half made.
       renameSync(unborn, this.path)
     } catch (error) {
-      rmSync(unborn, { recursive: true, force: true })
+      // Below a root that is no directory rmSync would throw ENOTDIR for all its force, in place of the error to be told.
+      if (existsSync(unborn)) rmSync(unborn, { recursive: true, force: true })
       const { code } = error as NodeJS.ErrnoException
       if (code === 'ENOTEMPTY' || code === 'EEXIST')
         throw new BerthError('conflict', `Cannot create container "${this.id}": a container with this id exists`)
