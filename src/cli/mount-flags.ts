@@ -47,10 +47,11 @@ export function parseTmpfs(text: string): TmpfsOption {
 
 /** `HOST[:PATH[:rwm]]`. */
 export function parseDevice(text: string): DeviceOption {
-  const [hostPath = '', second, third, ...rest] = text.split(':')
-  const access = third ?? (second !== undefined && /^[rwm]{1,3}$/.test(second) ? second : 'rwm')
-  const path = second === undefined || !isAbsolute(second) ? hostPath : second
-  if (rest.length > 0 || !isAbsolute(hostPath) || !/^[rwm]{1,3}$/.test(access))
+  const [hostPath = '', ...parts] = text.split(':')
+  // A second part that is no path can only be the access; a wrong one must not pass for the default, which is more.
+  const path = parts[0]?.startsWith('/') === true ? parts.shift() : hostPath
+  const [access = 'rwm', ...rest] = parts
+  if (path === undefined || rest.length > 0 || !isAbsolute(hostPath) || !/^[rwm]{1,3}$/.test(access))
     throw new BerthError(
       'invalidArgument',
       `Cannot use --device "${text}": expected HOST[:PATH[:rwm]] with absolute paths`,

@@ -46,3 +46,11 @@ test('parseOptions() leaves what follows the first operand alone where the gramm
 test('helpText() shows the whole command', () => {
   expect(helpText(grammar, 'berth')).toStartWith('Usage: berth runtime create [OPTIONS] ID\n')
 })
+
+test('parseOptions() and helpText() name the program itself when the grammar has no name', () => {
+  const own = { ...grammar, name: '' }
+  expect(() => parseOptions(own, ['--none'])).toThrow(
+    'Cannot use option "--none": berth has none of that name; see "berth --help"',
+  )
+  expect(helpText(own, 'berth')).toStartWith('Usage: berth [OPTIONS] ID\n')
+})

@@ -36,6 +36,7 @@ test.each([
   ['no-new-privileges=maybe', 'Cannot use --security-opt "no-new-privileges=maybe"'],
   ['label=type:x', 'Cannot use --security-opt "label=type:x"'],
   ['systempaths=x', 'Cannot use --security-opt "systempaths=x"'],
+  ['apparmor=', 'Cannot use --security-opt "apparmor="'],
   ['nosuch=x', 'Cannot use --security-opt "nosuch=x"'],
   ['seccomp=', 'Cannot read security option "seccomp": empty'],
   ['seccomp=/nosuch', 'Cannot read seccomp profile "/nosuch": ENOENT'],

@@ -35,6 +35,7 @@ function readOne(entry: string): Partial<SecurityOptions> {
     case 'seccomp':
       return { seccomp: readSeccomp(value) }
     case 'apparmor':
+      if (value === '') break
       return { appArmor: value === 'unconfined' ? null : value }
     case 'label':
       if (value === 'disable') return { seLinuxLabel: null }

@@ -1,4 +1,4 @@
-import { Database } from 'bun:sqlite'
+import { Database, SQLiteError } from 'bun:sqlite'
 import { chmodSync, mkdirSync } from 'node:fs'
 import { join } from 'node:path'
 import type { ProcessIdentity } from '../host/process-identity.ts'
@@ -41,6 +41,7 @@ CREATE TABLE IF NOT EXISTS container (
 
 /** How long another process may hold the database. */
 const BUSY_TIMEOUT_MS = 5000
+const BUSY_POLL_MS = 2
 
 /**
  * The engine's memory: which containers there are, their names and their id ranges. One file, SQLite in WAL mode.
@@ -56,7 +57,7 @@ export class StateDatabase {
     chmodSync(dataRoot, 0o700)
     this.#database = new Database(join(dataRoot, 'state.db'), { create: true, strict: true })
     this.#database.run(`PRAGMA busy_timeout = ${BUSY_TIMEOUT_MS}`)
-    this.#database.run('PRAGMA journal_mode = WAL')
+    setWalMode(this.#database)
     // A lost last transaction after a power cut names a container whose processes are gone too.
     this.#database.run('PRAGMA synchronous = NORMAL')
     this.#database.run(SCHEMA)
@@ -126,5 +127,23 @@ export class StateDatabase {
         exitCode: exitCode === null ? null : Number(exitCode),
         client: { pid: Number(pid), startTicks: Number(ticks) },
       }))
+  }
+}
+
+/**
+ * Of several that make the database at once, SQLite tells those that come second that it is locked, without waiting: the switch to WAL
+ * upgrades a read lock, where waiting could be a deadlock (sqlite3_busy_handler). It is done once in a database's life.
+ */
+function setWalMode(database: Database): void {
+  const deadline = performance.now() + BUSY_TIMEOUT_MS
+  for (;;) {
+    try {
+      database.run('PRAGMA journal_mode = WAL')
+      return
+    } catch (error) {
+      const isBusy = error instanceof SQLiteError && error.code === 'SQLITE_BUSY'
+      if (!isBusy || performance.now() > deadline) throw error
+      Bun.sleepSync(BUSY_POLL_MS)
+    }
   }
 }

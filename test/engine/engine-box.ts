@@ -12,13 +12,6 @@ import { type RequirementName, testIf } from '../support/requirement.ts'
 /** What every test here takes. */
 const NEEDS: readonly RequirementName[] = ['root', 'overlay', 'idmapped mounts']
 
-/** How one call of `berth` is made. */
-export interface CallOptions {
-  readonly stdin?: Uint8Array | Blob
-  readonly cwd?: string
-  readonly env?: Readonly<Record<string, string>>
-}
-
 /** An engine with nothing in it. */
 export class EngineBox implements AsyncDisposable {
   readonly base: string = mkdtempSync(join(tmpdir(), 'berth-engine-'))
@@ -65,12 +58,11 @@ export class EngineBox implements AsyncDisposable {
   }
 
   /** `berth ARGS`. */
-  async berth(args: readonly string[], { stdin, cwd = ROOT, env = {} }: CallOptions = {}): Promise<Outcome> {
+  async berth(args: readonly string[]): Promise<Outcome> {
     return await finish(
       Bun.spawn([...this.command, ...args], {
-        cwd,
-        env: { ...process.env, ...env },
-        stdin: stdin ?? new Uint8Array(),
+        cwd: ROOT,
+        stdin: new Uint8Array(),
         stdout: 'pipe',
         stderr: 'pipe',
       }),
