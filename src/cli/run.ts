@@ -12,7 +12,7 @@ import {
 } from '../engine/run-container.ts'
 import { sweepContainers } from '../engine/sweep.ts'
 import { forwardSignals } from '../host/signals.ts'
-import { outputWriter, rawTerminal, relayInput } from '../host/terminal.ts'
+import { outputWriter, rawTerminal, relayInput, relaySize } from '../host/terminal.ts'
 import { BerthError, messageOf } from '../lib/error.ts'
 import { ProgramError } from '../runtime/launch-program.ts'
 import { CONTAINER_OPTIONS } from './container-grammar.ts'
@@ -143,6 +143,7 @@ async function converse(
   await startEngineContainer(container, engine)
   // While the program runs: what other clients have left that were killed.
   await sweepContainers(engine)
-  const { code } = interactive ? await relayInput(shim, terminal) : await shim.exited
+  using _size = terminal ? relaySize(shim) : null
+  const { code } = interactive ? await relayInput(shim) : await shim.exited
   return code
 }

@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import type { RunnableImage } from '../image/image.ts'
 import type { Plan } from '../plan/step.ts'
@@ -24,7 +25,11 @@ export async function explainContainer(
   const bundle = bundleOf(description, directory)
   const { plan } = await prepareContainer(EXPLAINED_ID, bundle, join(engine.roots.run, EXPLAINED_ID), {
     ...createOptions(description, directory, options, engine),
-    pendingFiles: new Set(GENERATED_FILES.map(name => join(directory, name))),
+    pending: new Map([
+      ...GENERATED_FILES.map(name => [join(directory, name), 'file'] as const),
+      // `run` would make them, as docker does.
+      ...options.binds.filter(({ source }) => !existsSync(source)).map(({ source }) => [source, 'directory'] as const),
+    ]),
   })
   return plan
 }

@@ -37,20 +37,21 @@ export async function rawTerminal(): Promise<AsyncDisposable> {
   }
 }
 
-/**
- * Connects our standard input to a shim until the container ends. With a terminal, changes of its size are passed on.
- * The caller has put the terminal into raw mode ({@link rawTerminal}).
- */
-export async function relayInput(shim: ShimConnection, terminal: boolean): Promise<ShimExit> {
-  const { stdin } = process
+/** Passes changes of our terminal's size on to a shim until disposed, and the size that it has now at once. */
+export function relaySize(shim: ShimConnection): Disposable {
   const resize = (): void => {
     const size = terminalSize()
+    // A container that has ended meanwhile has no use for it.
     if (size !== null) shim.resize(size.rows, size.columns).catch(() => undefined)
   }
-  if (terminal) {
-    resize()
-    process.stdout.on('resize', resize)
-  }
+  resize()
+  process.stdout.on('resize', resize)
+  return { [Symbol.dispose]: () => void process.stdout.off('resize', resize) }
+}
+
+/** Connects our standard input to a shim until the container ends. A terminal has been put into raw mode ({@link rawTerminal}). */
+export async function relayInput(shim: ShimConnection): Promise<ShimExit> {
+  const { stdin } = process
   stdin.on('data', (bytes: Buffer) => {
     // The shim takes no more than the container does; stop reading until it has.
     stdin.pause()
@@ -64,7 +65,6 @@ export async function relayInput(shim: ShimConnection, terminal: boolean): Promi
   try {
     return await shim.exited
   } finally {
-    process.stdout.off('resize', resize)
     stdin.pause()
   }
 }

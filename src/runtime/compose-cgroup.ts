@@ -173,10 +173,11 @@ function write(
 }
 
 function settingSteps(dir: string, { file, value, note, tolerate, orElse }: CgroupSetting): readonly Step[] {
-  if (orElse === undefined) return [write(dir, file, value, note, tolerate === undefined ? {} : { tolerate })]
+  const why = note === '' ? `set ${file}` : `set ${file}: ${note}`
+  if (orElse === undefined) return [write(dir, file, value, why, tolerate === undefined ? {} : { tolerate })]
   return [
-    write(dir, file, value, note, { tolerate: [ERRNO.ENOENT], skipOnSuccess: 1 }),
-    write(dir, orElse.file, orElse.value, note),
+    write(dir, file, value, why, { tolerate: [ERRNO.ENOENT], skipOnSuccess: 1 }),
+    write(dir, orElse.file, orElse.value, why),
   ]
 }
 

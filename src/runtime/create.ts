@@ -18,7 +18,7 @@ import type { SeccompFilter } from './compose-credentials.ts'
 import { ASK_ID_MAPS, ASK_RECORD, ASK_SCOPE } from './compose-namespaces.ts'
 import { CGROUP_OPTIONS } from './container-cgroup.ts'
 import { type Ending, makesNew, namespaceOf, type RootSource } from './container-input.ts'
-import { readHostFacts } from './host-facts.ts'
+import { type PendingSources, readHostFacts } from './host-facts.ts'
 import { writeIdMaps } from './id-maps.ts'
 import { launchProgram } from './launch-program.ts'
 import { removeLeftover } from './leftover.ts'
@@ -42,8 +42,8 @@ export interface CreateOptions extends RuntimeOptions {
   readonly stdio: readonly [LaunchStdio, LaunchStdio, LaunchStdio]
   /** In the place of the config's `root.path`: how `berth run` mounts an image. */
   readonly rootSource?: RootSource
-  /** Bind sources that the caller makes before the plan runs: files that need not exist while it is composed. */
-  readonly pendingFiles?: ReadonlySet<string>
+  /** Bind sources that the caller makes before the plan runs: they need not exist while it is composed. */
+  readonly pending?: PendingSources
   /** Sees the plan before it runs and may change it: how tests inject faults. */
   readonly onPlan?: (plan: Plan) => Plan
 }
@@ -120,7 +120,7 @@ export async function prepareContainer(
   options: CreateOptions,
 ): Promise<PreparedContainer> {
   const { spec } = bundle
-  const facts = readHostFacts(spec, bundle.path, options.pendingFiles)
+  const facts = readHostFacts(spec, bundle.path, options.pending)
   const manager: CgroupManagerKind = options.systemdCgroup ? 'systemd' : 'cgroupfs'
   const place = manager === 'systemd' ? await findSystemd(!facts.privileged) : undefined
   const location = resolveCgroupPath(facts.cgroups, spec.linux?.cgroupsPath, id, manager, place)

@@ -26,7 +26,7 @@ describe('readHostFacts()', () => {
   test('refuses a bind source that does not exist, unless it will be a file by then', () => {
     const spec = specOf({ mounts: [{ destination: '/x', source: '/does/not/exist', options: ['bind'] }] })
     expect(() => readHostFacts(spec, '/')).toThrow('Cannot mount "/does/not/exist" at "/x": the source does not exist')
-    expect(readHostFacts(spec, '/', new Set(['/does/not/exist'])).directories.size).toBe(0)
+    expect(readHostFacts(spec, '/', new Map([['/does/not/exist', 'file']])).directories.size).toBe(0)
   })
 
   test('reads the limits only for a config that sets some, and the environment only for one with hooks', () => {

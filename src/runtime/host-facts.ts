@@ -11,16 +11,15 @@ import { isBind } from './compose-mounts.ts'
 import type { HostFacts } from './container-input.ts'
 import { absoluteSource } from './mount-source.ts'
 
+/** Bind sources that will be there when the plan runs, and what they will be. */
+export type PendingSources = ReadonlyMap<string, 'file' | 'directory'>
+
 /** Reads what composing a plan for this config needs to know of the machine. */
-export function readHostFacts(
-  spec: RuntimeSpec,
-  bundle: string,
-  pendingFiles: ReadonlySet<string> = new Set(),
-): HostFacts {
+export function readHostFacts(spec: RuntimeSpec, bundle: string, pending: PendingSources = new Map()): HostFacts {
   return {
     kernel: kernelVersion(release()),
     cgroups: detectCgroups(),
-    directories: sourceDirectories(spec, bundle, pendingFiles),
+    directories: sourceDirectories(spec, bundle, pending),
     appArmor: readFlag('/sys/module/apparmor/parameters/enabled'),
     seLinux: existsSync('/sys/fs/selinux/enforce'),
     privileged: (heldCapabilities() & capabilityMask(['CAP_SYS_ADMIN'])) !== 0n,
@@ -41,12 +40,14 @@ export function kernelVersion(text: string): readonly [number, number] {
   return [Number.parseInt(major, 10), Number.parseInt(minor, 10)]
 }
 
-function sourceDirectories(spec: RuntimeSpec, bundle: string, pendingFiles: ReadonlySet<string>): ReadonlySet<string> {
+function sourceDirectories(spec: RuntimeSpec, bundle: string, pending: PendingSources): ReadonlySet<string> {
   const directories = new Set<string>()
   for (const mount of spec.mounts ?? []) {
     if (!isBind(mount, parseMountOptions(mount.options ?? []))) continue
     const source = absoluteSource(mount, bundle)
-    if (pendingFiles.has(source)) continue
+    const soon = pending.get(source)
+    if (soon === 'directory') directories.add(source)
+    if (soon !== undefined) continue
     const stat = statSync(source, { throwIfNoEntry: false })
     if (stat === undefined)
       throw new BerthError('notFound', `Cannot mount "${source}" at "${mount.destination}": the source does not exist`)

@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { processIdentity, sameProcess } from '../host/process-identity.ts'
 import { connectShim } from '../host/shim-client.ts'
 import { forwardSignals } from '../host/signals.ts'
-import { outputWriter, rawTerminal, relayInput, terminalSize } from '../host/terminal.ts'
+import { outputWriter, rawTerminal, relayInput, relaySize, terminalSize } from '../host/terminal.ts'
 import { BerthError } from '../lib/error.ts'
 import { exitCodeOf } from '../linux/wait-status.ts'
 import type { Process } from '../oci/runtime-spec.ts'
@@ -87,7 +87,8 @@ async function execOnOurTerminal(id: string, process_: Process, options: RunExec
     // A signal that comes too late for the process is lost, as it would be with kill(2).
     using _ = forwardSignals(signal => void shim.signal(signal).catch(() => undefined))
     await using _raw = await rawTerminal()
-    const { code } = await relayInput(shim, true)
+    using _size = relaySize(shim)
+    const { code } = await relayInput(shim)
     return code
   } finally {
     forget()

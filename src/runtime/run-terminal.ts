@@ -1,7 +1,7 @@
 import { join } from 'node:path'
 import { connectShim } from '../host/shim-client.ts'
 import { forwardSignals } from '../host/signals.ts'
-import { outputWriter, rawTerminal, relayInput, terminalSize } from '../host/terminal.ts'
+import { outputWriter, rawTerminal, relayInput, relaySize, terminalSize } from '../host/terminal.ts'
 import type { Bundle } from './bundle.ts'
 import { SHIM_SOCKET } from './compose-shim.ts'
 import type { FoundContainer } from './container-state.ts'
@@ -29,7 +29,8 @@ export async function runOnOurTerminal(id: string, bundle: Bundle, options: RunO
   using _ = forwardSignals(signal => void shim.signal(signal))
   await startContainer(id, options)
   await using _raw = await rawTerminal()
-  const { code } = await relayInput(shim, true)
+  using _size = relaySize(shim)
+  const { code } = await relayInput(shim)
   if (!options.keep) await destroyContainer(found, options)
   return code
 }

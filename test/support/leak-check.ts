@@ -102,7 +102,9 @@ function processOf(pid: number): (OwnProcess & { readonly parent: number })[] {
   // "pid (comm) state ppid …"; comm may contain anything, also parentheses.
   const stat = readText(`/proc/${pid}/stat`)
   const [, name, state, parent] = /^\d+ \((.*)\) (\S) (\d+) /s.exec(stat) ?? []
-  return name === undefined || state === 'X' ? [] : [{ pid, name, parent: Number(parent) }]
+  // A zombie of process 1 is gone for all but the process table; when it is reaped is the machine's affair.
+  const gone = name === undefined || state === 'X' || (state === 'Z' && parent === '1')
+  return gone ? [] : [{ pid, name, parent: Number(parent) }]
 }
 
 function namespacesOf({ pid }: OwnProcess): string[] {
