@@ -30,8 +30,11 @@ const COMMANDS: Readonly<Record<string, CommandEntry>> = {
   ns: {
     help: 'Show the namespaces of this machine',
     load: async () => {
-      const { nsCommand } = await import('./ns.ts')
-      return args => nsCommand(args, text => process.stdout.write(text))
+      const [{ nsCommand }, { containerOf }] = await Promise.all([
+        import('./ns.ts'),
+        import('../engine/container-of.ts'),
+      ])
+      return args => nsCommand(args, text => process.stdout.write(text), { containerOf })
     },
     withoutRoots: true,
   },
