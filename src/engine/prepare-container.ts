@@ -25,6 +25,7 @@ import { thermalThrottlePath } from '../security/defaults.ts'
 import type { IdRange } from '../security/id-ranges.ts'
 import { hardenProfile } from '../security/seccomp-hardening.ts'
 import { dockerProfile, resolveProfile } from '../security/seccomp-profile.ts'
+import { removeTree } from '../snapshot/leftovers.ts'
 import { composeSpec, containerCapabilities } from './compose-spec.ts'
 import { GENERATED_FILES } from './compose-spec-mounts.ts'
 import type { ContainerOptions } from './container-options.ts'
@@ -191,7 +192,17 @@ function readHostFile(path: string): string {
 export async function removeContainerDirectory(directory: string): Promise<void> {
   const config = join(directory, 'config.json')
   if (isRootless() && existsSync(config)) await removeMapped(directory, config)
-  else rmSync(directory, { recursive: true, force: true })
+  else await removeOwned(directory)
+}
+
+/** A container can nest directories deeper than a path may be long; then only berth-init, which goes by fds, gets to the bottom. */
+async function removeOwned(directory: string): Promise<void> {
+  try {
+    rmSync(directory, { recursive: true, force: true })
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ENAMETOOLONG') throw error
+    await removeTree(dirname(directory), basename(directory))
+  }
 }
 
 /** Files of a container's other users are out of reach for the user who ran it, except in a user namespace with the same ids. */

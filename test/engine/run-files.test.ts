@@ -21,6 +21,12 @@ describe('mounts of berth run', () => {
     expect([uid, gid]).toEqual([77, 78])
   })
 
+  engineTest('--rm removes directories nested deeper than a path may be long', async box => {
+    const nest = 'chdir "/opt"; for (1..600) { mkdir "deeper_and_deeper"; chdir "deeper_and_deeper" or die }'
+    const { status, stderr } = await box.run('host', 'perl', '-e', nest)
+    expect([status, stderr]).toEqual([0, ''])
+  })
+
   engineTest('-v with ro, --read-only and --tmpfs', async box => {
     mkdirSync(box.path('shared'))
     const options = ['-v', `${box.path('shared')}:/shared:ro`, '--read-only', '--tmpfs', '/scratch:size=1m']
