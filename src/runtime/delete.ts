@@ -33,6 +33,11 @@ export async function deleteContainer(id: string, options: DeleteOptions): Promi
     if (options.force || leftover) return
     throw new BerthError('notFound', `Cannot delete container "${id}": container does not exist`)
   }
+  // Its creator died half-way, and the launcher may be undoing its work at this moment: there is no container to speak of.
+  if (directory.isLeftover()) {
+    await removeLeftover(directory)
+    return
+  }
   const found = findContainer(options.root, id)
   if (found.status === 'running' || found.status === 'paused' || found.status === 'creating') {
     if (!options.force)
