@@ -1,7 +1,7 @@
 import { sameProcess } from '../host/process-identity.ts'
 import { BerthError } from '../lib/error.ts'
 import { cgroupOf } from './container-cgroup.ts'
-import { type FoundContainer, findContainer, statusOf } from './container-state.ts'
+import { type FoundContainer, statusOf } from './container-state.ts'
 import { SIGKILL, signalContainer } from './kill.ts'
 import { removeLeftover } from './leftover.ts'
 import { returnNetDevices } from './return-net-devices.ts'
@@ -27,18 +27,13 @@ const DEATH_POLL_MS = 2
  */
 export async function deleteContainer(id: string, options: DeleteOptions): Promise<void> {
   const directory = new StateDirectory(options.root, id)
-  if (directory.record() === null && !directory.isBeingCreated()) {
-    const leftover = directory.exists()
+  const existed = directory.exists()
+  const found = findWhole(directory)
+  if (found === null) {
     await removeLeftover(directory)
-    if (options.force || leftover) return
+    if (options.force || existed) return
     throw new BerthError('notFound', `Cannot delete container "${id}": container does not exist`)
   }
-  // Its creator died half-way, and the launcher may be undoing its work at this moment: there is no container to speak of.
-  if (directory.isLeftover()) {
-    await removeLeftover(directory)
-    return
-  }
-  const found = findContainer(options.root, id)
   if (found.status === 'running' || found.status === 'paused' || found.status === 'creating') {
     if (!options.force)
       throw new BerthError(
@@ -48,6 +43,19 @@ export async function deleteContainer(id: string, options: DeleteOptions): Promi
   }
   if (found.status !== 'stopped') await end(found)
   await destroyContainer(found, options)
+}
+
+/**
+ * The container; null where there is none, or only what a creator left that died half-way. Its launcher may be taking that away at
+ * this moment, so that a file that was there a moment ago may be gone.
+ */
+function findWhole(directory: StateDirectory): FoundContainer | null {
+  if (directory.isLeftover()) return null
+  const record = directory.record()
+  if (record === null && directory.isBeingCreated())
+    throw new BerthError('unavailable', `Cannot delete container "${directory.id}": it is being created`)
+  if (record === null || !directory.hasSpec()) return null
+  return { directory, record, status: statusOf(directory, record) }
 }
 
 /** Removes a container whose process has ended: cgroup, network devices, state, then the poststop hooks. */

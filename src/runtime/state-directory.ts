@@ -184,6 +184,16 @@ export class StateDirectory {
     return this.#spec
   }
 
+  /** Whether the config is there; it is kept in memory from then on. */
+  hasSpec(): boolean {
+    try {
+      return this.spec() !== null
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code === 'ENOENT') return false
+      throw error
+    }
+  }
+
   exists(): boolean {
     return existsSync(this.path)
   }
