@@ -45,17 +45,21 @@ export class Launcher implements AsyncDisposable {
 
   constructor({ stdio, preservedFds = 0, staysAsShim = false }: LaunchOptions) {
     using nothing = openNull()
-    this.#process = Bun.spawn([initPath(), 'plan'], {
-      stdio: [
-        'pipe',
-        'pipe',
-        staysAsShim ? 'ignore' : 'inherit',
-        // Bun 1.4.5 takes a plain 0 here for "whatever fd has this index in us": its own epoll fd would become the container's stdin.
-        ...stdio.map(each => (each === 'ignore' ? nothing.fd : each === 0 ? Bun.file(0) : each)),
-        ...Array.from({ length: preservedFds }, (_, index) => 3 + index),
-      ],
-      env: {},
-    })
+    try {
+      this.#process = Bun.spawn([initPath(), 'plan'], {
+        stdio: [
+          'pipe',
+          'pipe',
+          staysAsShim ? 'ignore' : 'inherit',
+          // Bun 1.4.5 takes a plain 0 here for "whatever fd has this index in us": its own epoll fd would become the container's stdin.
+          ...stdio.map(each => (each === 'ignore' ? nothing.fd : each === 0 ? Bun.file(0) : each)),
+          ...Array.from({ length: preservedFds }, (_, index) => 3 + index),
+        ],
+        env: {},
+      })
+    } catch (error) {
+      throw new BerthError('unavailable', `Cannot start berth-init: ${messageOf(error)}`, { cause: error })
+    }
   }
 
   get pid(): number {
