@@ -57,6 +57,7 @@ export async function describeContainer(
   if (options.hostname !== null) checkHostname(options.hostname)
   const user = await resolveImageUser(options.user ?? image.config.user, options.groupAdd, image)
   const { systemdCgroup, cgroupsPath } = await chooseCgroup(id, options)
+  const available = heldCapabilities()
   const spec = composeSpec({
     id,
     options,
@@ -66,12 +67,12 @@ export async function describeContainer(
     rootless: isRootless(),
     cgroupsPath,
     directory,
-    seccomp: seccompFor(options),
+    seccomp: seccompFor(options, available),
     cpuPaths: cpuPaths(),
     initPath: initPath(),
     devices: findDevices(options),
-    available: heldCapabilities(),
-    hardNofile: hardNofile(),
+    available,
+    hardNofile: hardNofile(available),
     consoleSize: terminalSize(),
   })
   return { id, spec, systemdCgroup, ...describeRoot(image, range, directory) }
@@ -97,9 +98,9 @@ function describeRoot(
   return { root: { kind: 'overlay', lowers: image.lowers, upper, work, veil }, patchwork: null }
 }
 
-function seccompFor(options: ContainerOptions): SeccompConfig | null {
+function seccompFor(options: ContainerOptions, available: bigint): SeccompConfig | null {
   if (options.seccomp === null) return null
-  const capabilities = capabilityNames(containerCapabilities(options, heldCapabilities()))
+  const capabilities = capabilityNames(containerCapabilities(options, available))
   const target = { capabilities, arch: NATIVE_ARCH, kernelVersion: release() } as const
   // A profile of the user's own is taken as it is.
   return options.seccomp === 'builtin' ? hardenProfile(dockerProfile(target)) : resolveProfile(options.seccomp, target)
@@ -115,8 +116,8 @@ function cpuPaths(): string[] {
 const NOFILE_LINE = /^Max open files\s+\S+\s+(\S+)/m
 
 /** The limit that can't be raised; null when there is none, or the right to raise it. */
-function hardNofile(): bigint | null {
-  if ((heldCapabilities() & capabilityMask(['CAP_SYS_RESOURCE'])) !== 0n) return null
+function hardNofile(available: bigint): bigint | null {
+  if ((available & capabilityMask(['CAP_SYS_RESOURCE'])) !== 0n) return null
   const hard = NOFILE_LINE.exec(readFileSync('/proc/self/limits', 'utf8'))?.[1]
   return hard === undefined || hard === 'unlimited' ? null : BigInt(hard)
 }

@@ -1,7 +1,7 @@
 import { existsSync, realpathSync, statSync } from 'node:fs'
 import { dirname } from 'node:path'
 import type { VeilEntry } from '../runtime/container-input.ts'
-import type { RunnableImage } from './image.ts'
+import { bareConfig, type RunnableImage } from './image.ts'
 
 /** What of the machine stays out of the `host` image: secrets of the machine. Berth's own state is added. */
 const HIDDEN: readonly string[] = [
@@ -26,17 +26,7 @@ const EMPTY: readonly string[] = ['/root', '/home', '/tmp', '/run', '/boot', '/m
 export function openHostImage(dataRoot: string): RunnableImage {
   return {
     name: 'host',
-    config: {
-      env: [],
-      entrypoint: [],
-      cmd: [existsSync('/bin/bash') ? '/bin/bash' : '/bin/sh'],
-      workingDir: '/',
-      user: '',
-      volumes: [],
-      stopSignal: '',
-      labels: {},
-      exposedPorts: [],
-    },
+    config: bareConfig(existsSync('/bin/bash') ? '/bin/bash' : '/bin/sh'),
     lowers: ['/'],
     veil: veil([...HIDDEN, dataRoot]),
   }

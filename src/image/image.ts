@@ -12,3 +12,18 @@ export interface RunnableImage {
   /** What of the layers a container does not see. */
   readonly veil?: readonly VeilEntry[]
 }
+
+/** The config of a root filesystem that says nothing of itself: a program to run, and nothing else. */
+export function bareConfig(program: string): ImageConfig {
+  return {
+    env: [],
+    entrypoint: [],
+    cmd: [program],
+    workingDir: '/',
+    user: '',
+    volumes: [],
+    stopSignal: '',
+    labels: {},
+    exposedPorts: [],
+  }
+}

@@ -1,6 +1,6 @@
 import { lstatSync, realpathSync } from 'node:fs'
 import { BerthError } from '../lib/error.ts'
-import type { RunnableImage } from './image.ts'
+import { bareConfig, type RunnableImage } from './image.ts'
 
 /**
  * A directory as an image (`--rootfs DIR`): the read-only layer below the container's own, so that the directory stays as it is.
@@ -16,17 +16,7 @@ export function openRootfs(path: string): RunnableImage {
     )
   return {
     name: path,
-    config: {
-      env: [],
-      entrypoint: [],
-      cmd: ['/bin/sh'],
-      workingDir: '/',
-      user: '',
-      volumes: [],
-      stopSignal: '',
-      labels: {},
-      exposedPorts: [],
-    },
+    config: bareConfig('/bin/sh'),
     lowers: [realpathSync(path)],
   }
 }
