@@ -45,6 +45,12 @@ describe('DbusReader', () => {
       }),
     )
   })
+  test('reads back the byte for which the buffer had to grow', () => {
+    const bytes = Uint8Array.from({ length: 1000 }, (_, index) => (index % 255) + 1)
+    const writer = new DbusWriter()
+    writer.write('ay', bytes)
+    expect([...(new DbusReader(writer.bytes).read('ay') as Uint8Array)]).toEqual([...bytes])
+  })
   test('throws on any cut instead of reading on', () => {
     const writer = new DbusWriter()
     writer.write('a(sv)', [['a', { signature: 't', value: 1n }]])

@@ -95,7 +95,9 @@ export class DbusWriter {
     this.align(ALIGNMENT[first] ?? 1)
     switch (first) {
       case 'y':
-        this.#bytes[this.#grow(1)] = Number(value)
+        this.#writeAt(1, at => {
+          this.#bytes[at] = Number(value)
+        })
         return
       case 'n':
       case 'q':
