@@ -4,6 +4,7 @@ export type ErrorCategory =
   | 'invalidArgument'
   | 'conflict'
   | 'unavailable'
+  | 'unauthorized'
   | 'forbidden'
   | 'notImplemented'
   | 'cancelled'
