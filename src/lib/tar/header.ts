@@ -5,8 +5,8 @@
 
 export const BLOCK_BYTES = 512
 
-/** Offset and size of each field. The last ones are GNU's, in the place of the prefix. */
-const FIELDS = {
+/** Offset and size in bytes of each field. The last ones are GNU's, in the place of the prefix. */
+export const FIELDS = {
   name: [0, 100],
   mode: [100, 8],
   uid: [108, 8],
@@ -26,7 +26,8 @@ const FIELDS = {
   realSize: [483, 12],
 } as const satisfies Readonly<Record<string, readonly [offset: number, size: number]>>
 
-type Field = keyof typeof FIELDS
+/** The name of a field. */
+export type Field = keyof typeof FIELDS
 
 /** GNU's sparse segments: offset and size, 12 bytes each; four in the header, 21 in a block of their own. */
 const SEGMENT_BYTES = 24
