@@ -23,10 +23,7 @@ export function chooseManifest(entries: readonly Descriptor[], platform: Platfor
   if (chosen !== undefined) return chosen
   const offered = [...new Set(candidates.flatMap(each => (each.platform ? [printPlatform(each.platform)] : [])))]
   const holds = offered.length > 0 ? listed(offered) : `${silent.length} manifests of no platform`
-  throw new BerthError(
-    'notFound',
-    `Cannot find an image for ${printPlatform(platform)} in ${where}: it holds ${holds}`,
-  )
+  throw new BerthError('notFound', `Cannot find an image for ${printPlatform(platform)} in ${where}: it holds ${holds}`)
 }
 
 /** The first few of many, for an error. */

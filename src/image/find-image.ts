@@ -1,6 +1,6 @@
 import { BerthError } from '../lib/error.ts'
 import type { Digest } from '../oci/digest.ts'
-import { type Reference, parseReference, printReference, printRepository, withDefaultTag } from '../oci/reference.ts'
+import { parseReference, printReference, printRepository, type Reference, withDefaultTag } from '../oci/reference.ts'
 import type { ImageManifest, ImageRecord } from './image-record.ts'
 import type { ImageRecords } from './image-records.ts'
 
@@ -59,15 +59,16 @@ function lookUpId(text: string, prefix: string, records: ImageRecords): FoundIma
   // What users know as the id is the config's; the target's digest stands behind the name in a reference.
   const isId = (digest: Digest): boolean => digest.startsWith(prefix)
   const configs = new Set(images.flatMap(image => image.manifests.map(each => each.configDigest)).filter(isId))
-  const others = new Set(images.flatMap(image => [image.digest, ...image.manifests.map(each => each.digest)]).filter(isId))
+  const others = new Set(
+    images.flatMap(image => [image.digest, ...image.manifests.map(each => each.digest)]).filter(isId),
+  )
   const [digest, ...more] = configs.size > 0 ? configs : others
   if (digest === undefined) return null
   if (more.length > 0)
     throw new BerthError('conflict', `Cannot find image "${text}": ${more.length + 1} ids begin so, expected one`)
   // The same image may have come under several targets: the newest counts.
   const image = images.find(
-    each =>
-      each.digest === digest || each.manifests.some(one => one.configDigest === digest || one.digest === digest),
+    each => each.digest === digest || each.manifests.some(one => one.configDigest === digest || one.digest === digest),
   )
   if (image === undefined) return null
   const manifest = image.manifests.find(one => one.configDigest === digest || one.digest === digest)

@@ -96,7 +96,7 @@ async function download(
   const first = offset < descriptor.sizeBytes ? rest.next() : Promise.resolve({ done: true, value: undefined } as const)
   first.catch(() => undefined)
   const channel = diffId === null ? null : new PieceChannel(CHANNEL_BYTES)
-  const unpacking = channel === null || diffId === null ? null : unpackFrom(channel, await diffId, transfer, either)
+  const unpacking = channel === null || diffId === null ? null : unpackFrom(channel, diffId, transfer, either)
   // A layer that can't be unpacked need not be fetched to its end.
   unpacking?.catch(error => stopped.abort(error))
   try {
@@ -107,14 +107,12 @@ async function download(
     }
     await ingestion.commit()
     channel?.complete()
-    tell('extracting', 0)
+    if (channel !== null) tell('extracting', 0)
   } catch (error) {
+    const isUnpackingBroken = stopped.signal.aborted && !signal.aborted
     channel?.fail(error)
-    // What went wrong with the layer comes first: the rest was stopped for it.
-    await unpacking?.catch((cause: unknown) => {
-      if (stopped.signal.aborted && !signal.aborted) throw cause
-    })
-    throw error
+    const [outcome] = await Promise.allSettled([unpacking])
+    throw isUnpackingBroken && outcome.status === 'rejected' ? outcome.reason : error
   } finally {
     await rest.return?.()
   }
@@ -123,13 +121,13 @@ async function download(
 
 async function unpackFrom(
   channel: PieceChannel,
-  diffId: Digest,
+  diffId: Promise<Digest>,
   { store, lease, unpack }: Transfer,
   signal: AbortSignal,
 ): Promise<void> {
   try {
-    lease.hold('layer', [diffId])
-    await store.layers.unpack(diffId, () => channel.read(), { ...unpack, signal })
+    lease.hold('layer', [await diffId])
+    await store.layers.unpack(await diffId, () => channel.read(), { ...unpack, signal })
   } finally {
     // It may have been there, or another one is making it: then nobody reads.
     channel.drop()

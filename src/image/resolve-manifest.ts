@@ -32,7 +32,10 @@ function tagged(layout: OciLayout, tag: string | null): readonly Descriptor[] {
   const names = [...new Set(manifests.map(each => each.annotations?.[REF_NAME]))]
   if (tag === null) {
     if (names.length <= 1) return manifests
-    throw new BerthError('conflict', `Cannot choose an image of "${layout.path}": it holds ${listedTags(names)}; add :TAG`)
+    throw new BerthError(
+      'conflict',
+      `Cannot choose an image of "${layout.path}": it holds ${listedTags(names)}; add :TAG`,
+    )
   }
   const found = manifests.filter(each => each.annotations?.[REF_NAME] === tag)
   if (found.length > 0) return found

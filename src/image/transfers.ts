@@ -54,9 +54,7 @@ export class Transfers {
   }
 
   #isBusy(digest: Digest): boolean {
-    const [row] = this.#database
-      .query('SELECT pid, start_ticks, beat_ms FROM transfer WHERE digest = ?')
-      .values(digest)
+    const [row] = this.#database.query('SELECT pid, start_ticks, beat_ms FROM transfer WHERE digest = ?').values(digest)
     if (row === undefined) return false
     const [pid, startTicks, beatMs] = row.map(Number)
     // A beat in the future is one of before the clock was set back.

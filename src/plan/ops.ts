@@ -191,6 +191,8 @@ export const OPS = {
   // Terminals of the caller.
   tty_get: row(103, { fd: 'fd' }),
   tty_set: row(104, { fd: 'fd', settings: 'bytes' }),
+
+  sync_fs: row(120, { fd: 'fd' }),
 } as const
 
 export type OpName = keyof typeof OPS
