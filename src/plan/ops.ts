@@ -195,6 +195,7 @@ export const OPS = {
   // Trees, read. What they say goes out as DATA, see docs/plan-protocol.md.
   pack: row(105, { root: 'fd', lower: 'fd', content: 'int' }),
   names: row(106, { root: 'fd', path: 'bytes' }),
+  sync_fs: row(120, { fd: 'fd' }),
 } as const
 
 export type OpName = keyof typeof OPS
