@@ -23,6 +23,16 @@ export const COMMANDS: Readonly<Record<string, CommandEntry | CommandGroup>> = {
   ps: { help: 'List containers', load: async () => (await import('./ps.ts')).psCommand },
   rm: { help: 'Remove containers', load: async () => (await import('./rm.ts')).rmCommand },
   image: { help: 'Images in the store', commands: {} },
+  login: {
+    help: 'Log in to a registry',
+    load: async () => (await import('./login.ts')).loginCommand,
+    withoutRoots: true,
+  },
+  logout: {
+    help: 'Log out of a registry',
+    load: async () => (await import('./logout.ts')).logoutCommand,
+    withoutRoots: true,
+  },
   explain: {
     help: 'Print the kernel calls that a command would make',
     load: async () => (await import('./explain.ts')).explainCommand,
