@@ -17,6 +17,19 @@ export interface CommandGroup {
   readonly commands: Readonly<Record<string, CommandEntry>>
 }
 
+const pull: CommandEntry = {
+  help: 'Fetch an image from a registry',
+  load: async () => (await import('./pull.ts')).pullCommand,
+}
+const push: CommandEntry = {
+  help: 'Send an image to a registry',
+  load: async () => (await import('./push.ts')).pushCommand,
+}
+const importEntry: CommandEntry = {
+  help: 'Make an image of a tar archive',
+  load: async () => (await import('./import.ts')).importCommand,
+}
+
 /** What the first word of a command line can be. A command of a group that has a short name stands here twice, as one constant. */
 export const COMMANDS: Readonly<Record<string, CommandEntry | CommandGroup>> = {
   run: { help: 'Run a command in a new container', load: async () => (await import('./run.ts')).runCommand },
@@ -25,8 +38,10 @@ export const COMMANDS: Readonly<Record<string, CommandEntry | CommandGroup>> = {
   diff: { help: 'Show what a container has changed', load: async () => (await import('./diff.ts')).diffCommand },
   commit: { help: 'Make an image of a container', load: async () => (await import('./commit.ts')).commitCommand },
   export: { help: "Write a container's files as tar", load: async () => (await import('./export.ts')).exportCommand },
-  import: { help: 'Make an image of a tar archive', load: async () => (await import('./import.ts')).importCommand },
-  image: { help: 'Images in the store', commands: {} },
+  import: importEntry,
+  pull,
+  push,
+  image: { help: 'Images in the store', commands: { pull, push, import: importEntry } },
   explain: {
     help: 'Print the kernel calls that a command would make',
     load: async () => (await import('./explain.ts')).explainCommand,

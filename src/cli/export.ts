@@ -2,6 +2,7 @@ import { open, rename, rm } from 'node:fs/promises'
 import type { GivenRoots } from '../engine/data-root.ts'
 import { exportContainer } from '../engine/export-container.ts'
 import { openEngine } from '../engine/run-container.ts'
+import { BerthError, messageOf } from '../lib/error.ts'
 import { type Grammar, helpText, parseOptions, UsageError } from './options.ts'
 
 const grammar: Grammar = {
@@ -27,10 +28,18 @@ export async function exportCommand(args: readonly string[], roots: GivenRoots):
   const output = parsed.value('output')
   if (output === undefined && process.stdout.isTTY)
     throw new UsageError(grammar, 'Cannot export: standard output is a terminal, expected --output or a pipe')
-  if (output === undefined)
-    await exportContainer(container, engine, bytes => Bun.write(Bun.stdout, bytes).then(() => undefined))
+  if (output === undefined) await exportContainer(container, engine, writeToStdout)
   else await exportToFile(output, write => exportContainer(container, engine, write))
   return 0
+}
+
+function writeToStdout(bytes: Uint8Array): Promise<void> {
+  return new Promise((resolve, reject) => {
+    process.stdout.write(bytes, error => {
+      if (error === null || error === undefined) resolve()
+      else reject(new BerthError('cancelled', `Cannot export: ${messageOf(error)}`, { cause: error }))
+    })
+  })
 }
 
 /** Under its name the file is whole or not there. */

@@ -93,7 +93,7 @@ export function createdOf({ epochSeconds }: Pick<MakeImageOptions, 'epochSeconds
 }
 
 async function baseOf({ container }: ContainerTree, store: ImageStore): Promise<BaseImage | null> {
-  const { manifestDigest = null } = container as { readonly manifestDigest?: string | null }
+  const { manifestDigest } = container
   if (manifestDigest === null) return null
   const digest = parseDigest(manifestDigest)
   const sizeBytes = await store.content.find(digest)

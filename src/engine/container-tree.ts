@@ -4,10 +4,18 @@ import { StateDirectory } from '../runtime/state-directory.ts'
 import { RANGE_SIZE } from '../security/id-ranges.ts'
 import type { TreeRoot } from '../snapshot/pack-plan.ts'
 import type { ContainerLayers } from '../snapshot/tree-changes.ts'
+import { GENERATED_FILES } from './compose-spec-mounts.ts'
 import { findContainerRow, type ListedContainer } from './list-containers.ts'
 import { type RootConfig, readRootRecord } from './root-record.ts'
 import { isRootless } from './rootless.ts'
 import { containerDirectory, type Engine } from './run-container.ts'
+
+/** What every container has, made by the runtime where its image has not. */
+const MOUNT_POINTS = ['/dev', '/proc', '/sys', ...GENERATED_FILES.map(name => `/etc/${name}`)].map(path => ({
+  kind: 'mount' as const,
+  path,
+  mode: 0,
+}))
 
 /** The filesystem of a container, to be read. */
 export interface ContainerTree {
@@ -39,7 +47,7 @@ export function findContainerTree(text: string, engine: Engine): ContainerTree {
   const { rangeStart } = container
   const ids = rangeStart === null ? null : { start: rangeStart, size: RANGE_SIZE }
   const upper = join(directory, 'upper')
-  const layers = { upper, lowers, ids, veil }
+  const layers = { upper, lowers, ids, veil: [...veil, ...MOUNT_POINTS] }
   return { container, layers, root: rootOf(container, layers, join(directory, 'work'), engine), config }
 }
 

@@ -3,8 +3,9 @@ import { BerthError, invariant } from '../lib/error.ts'
 import { runBounded } from '../lib/run-bounded.ts'
 import type { Descriptor } from '../oci/descriptor.ts'
 import type { Digest } from '../oci/digest.ts'
+import { DOCUMENT_LIMIT_BYTES } from '../oci/document.ts'
 import type { ImageDocument } from '../oci/image-config.ts'
-import { DOCUMENT_LIMIT_BYTES, type Manifest } from '../oci/manifest.ts'
+import type { Manifest } from '../oci/manifest.ts'
 import { isConfigType } from '../oci/media-types.ts'
 import { linuxPlatform, type Platform, platformDistance, printPlatform } from '../oci/platform.ts'
 import { familiarReference, printReference, type Reference, withDefaultTag } from '../oci/reference.ts'
@@ -84,7 +85,7 @@ export async function pullImage(
     if (options.signal?.aborted)
       throw new BerthError('cancelled', `Cannot pull "${familiarReference(reference)}": interrupted`, { cause: error })
     if (!isDiskFull(error)) throw error
-    pull.giveUp()
+    await pull.giveUp()
     throw new BerthError(
       'unavailable',
       `Cannot pull "${familiarReference(reference)}": no space is left in "${dirname(store.content.path)}"`,
@@ -142,6 +143,7 @@ class Pull {
     const [target, chosen] = [documents[0], documents.at(-1)]
     invariant(target !== undefined && chosen !== undefined, 'there is a target at least')
     await this.#content(chosen)
+    await this.#store.layers.keep([...this.#layers])
     const image = await registerImage(target.descriptor, [this.#name], this.#store)
     const manifest = image.manifests.find(({ digest }) => digest === chosen.descriptor.digest)
     invariant(manifest !== undefined, 'the platform that was pulled is complete')
@@ -150,10 +152,14 @@ class Pull {
   }
 
   /** Removes what has come and nobody else needs. */
-  giveUp(): void {
+  async giveUp(): Promise<void> {
     this.lease.release()
-    const { records, content } = this.#store
-    records.collect({ blob: [...this.#blobs], layer: [...this.#layers] }, garbage => content.removeNow(garbage.blob))
+    const { records, content, layers } = this.#store
+    records.collect({ blob: [...this.#blobs], layer: [...this.#layers] }, garbage => {
+      content.removeNow(garbage.blob)
+      layers.condemnNow(garbage.layer)
+    })
+    await layers.removeCondemned()
   }
 
   /** The target, and what is chosen from it down to a manifest. */

@@ -1,4 +1,4 @@
-import { isLoopback, type TlsSettings } from './endpoint.ts'
+import type { TlsSettings } from './endpoint.ts'
 import type { RegistryLimits } from './limits.ts'
 import { RegistryError, shortUrl } from './registry-error.ts'
 import type { HttpAnswer, HttpRequest, Transport } from './transport.ts'
@@ -65,7 +65,7 @@ export function nextUrl(url: string, location: string | null, action: string): s
   const [from, to] = [new URL(url), new URL(location, url)]
   if (to.protocol !== 'https:' && to.protocol !== 'http:') throw refused(action, url, `it points to ${to.protocol}`)
   // A stranger on the way could change what plain HTTP carries, and would see what is sent.
-  if (from.protocol === 'https:' && to.protocol === 'http:' && !isLoopback(to.hostname)) {
+  if (from.protocol === 'https:' && to.protocol === 'http:') {
     const hint = to.host === from.host ? '; a proxy before it may not tell it of https (X-Forwarded-Proto)' : ''
     throw refused(action, url, `it points from https to plain HTTP at ${to.host}${hint}`)
   }

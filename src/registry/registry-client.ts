@@ -2,7 +2,8 @@ import { BerthError } from '../lib/error.ts'
 import type { Descriptor } from '../oci/descriptor.ts'
 import type { Digest } from '../oci/digest.ts'
 import { printReference, printRepository, type Reference } from '../oci/reference.ts'
-import type { CredentialSource } from './credentials.ts'
+import { checkLogin } from './check-login.ts'
+import type { Credential, CredentialSource } from './credentials.ts'
 import type { Capability, Endpoint } from './endpoint.ts'
 import { type ConnectionContext, EndpointConnection, placeOf } from './endpoint-connection.ts'
 import { fetchBlob } from './fetch-blob.ts'
@@ -177,6 +178,14 @@ export class RegistryClient implements Disposable {
   /** Repositories of a registry that have to do with a term, at most `limit`. */
   async search(domain: string, term: string, limit: number, signal?: AbortSignal): Promise<readonly FoundRepository[]> {
     return await searchRegistry(await this.#itself({ domain }), { term, limit }, signal)
+  }
+
+  /**
+   * Whether a host, a registry or a mirror, takes a credential; returns what is to be kept of it.
+   * @throws {RegistryError} unauthorized: it does not; notFound: it is no registry
+   */
+  async checkLogin(host: string, credential: Credential, signal?: AbortSignal): Promise<Credential> {
+    return await checkLogin(await this.#options.hosts.endpointAt(host), credential, this.#context, signal)
   }
 
   /** Closes idle connections. */

@@ -43,7 +43,8 @@ export interface Refusal {
   readonly secrets: readonly string[]
   /** `berth login` takes it. */
   readonly host: string
-  readonly hasCredentials: boolean
+  /** Whether the user has some for the host; null: he is giving them just now. */
+  readonly hasCredentials: boolean | null
 }
 
 const CATEGORIES: Readonly<Record<number, ErrorCategory>> = {
@@ -128,23 +129,23 @@ function redact(said: string, secrets: readonly string[]): string {
 
 function adviceFor({ status, headers, host, hasCredentials, body }: Refusal): string {
   if (status === 429) return rateLimitAdvice(headers, host, hasCredentials)
-  if (status === 401 || status === 403) {
-    const does = hasCredentials ? 'may not do this, or its password has changed' : 'none is known'
-    return `the account for ${host} ${hasCredentials ? does : `: ${does}`}; see "berth login ${host}"`.replace(
-      ' : ',
-      ': ',
-    )
+  if (status === 401 && hasCredentials === null) return 'the user name or the password is wrong'
+  if ((status === 401 || status === 403) && hasCredentials !== null) {
+    const whose = hasCredentials
+      ? `the account that is logged in to ${host} may not do this, or its password has changed`
+      : `nobody is logged in to ${host}`
+    return `${whose}; see "berth login ${host}"`
   }
   if (status === 413) return 'the registry, or a proxy before it, takes no request of this size'
   if (status === 400 && /HTTP request to an HTTPS server/i.test(body)) return tlsAdvice(host, 'https')
   return ''
 }
 
-function rateLimitAdvice(headers: Headers, host: string, hasCredentials: boolean): string {
+function rateLimitAdvice(headers: Headers, host: string, hasCredentials: boolean | null): string {
   const [, count, window] = /^(\d+);w=(\d+)$/.exec(headers.get('ratelimit-limit') ?? '') ?? []
   const limit =
     count === undefined ? 'its rate limit is reached' : `its limit is ${count} requests in ${window} seconds`
-  return hasCredentials ? limit : `${limit}; accounts often have a higher one, see "berth login ${host}"`
+  return hasCredentials !== false ? limit : `${limit}; accounts often have a higher one, see "berth login ${host}"`
 }
 
 /** What to do when the registry does not speak what the configuration says. */

@@ -1,10 +1,12 @@
-import { readFile } from 'node:fs/promises'
+import { readdir, readFile } from 'node:fs/promises'
 import { dirname, join, resolve } from 'node:path'
 import { BerthError, messageOf } from '../lib/error.ts'
 import type { TlsSettings } from './endpoint.ts'
 import { DEFAULT_TLS, defaultEndpoint, type Endpoint } from './endpoint.ts'
 import { type HostSettings, type HostsFile, parseHostsFile } from './hosts-file.ts'
 
+/** A host with or without a port, which is one component of a path. */
+const DOMAIN = /^(?!.*\.\.)[A-Za-z0-9[][A-Za-z0-9.:[\]-]*$/
 /** A hosts file is some lines. */
 const FILE_LIMIT_BYTES = 1024 * 1024
 
@@ -32,8 +34,40 @@ export class RegistryHosts {
     return reading
   }
 
+  /**
+   * The endpoint that a login is for: the registry of that name, or else the mirror at that host, as it is configured for
+   * whatever registry it serves.
+   */
+  async endpointAt(host: string): Promise<Endpoint> {
+    const own = (await this.endpointsOf(host)).find(({ isMirror }) => !isMirror) ?? defaultEndpoint(host)
+    if (await this.#isConfigured(host)) return own
+    for (const domain of await this.#configuredDomains()) {
+      const mirror = (await this.endpointsOf(domain)).find(({ base }) => new URL(base).host === host)
+      if (mirror !== undefined) return mirror
+    }
+    return own
+  }
+
+  async #isConfigured(domain: string): Promise<boolean> {
+    return (await this.#configuredDomains()).includes(domain)
+  }
+
+  async #configuredDomains(): Promise<readonly string[]> {
+    const lists = this.#directories.map(async directory => {
+      try {
+        return await readdir(directory)
+      } catch (error) {
+        if ((error as NodeJS.ErrnoException).code === 'ENOENT') return []
+        throw new BerthError('forbidden', `Cannot read "${directory}": ${messageOf(error)}`, { cause: error })
+      }
+    })
+    return (await Promise.all(lists)).flat().filter(name => DOMAIN.test(name))
+  }
+
   /** Whether a host is configured as an endpoint of its own that is reached by plain HTTP. */
   async isPlainHttp(host: string): Promise<boolean> {
+    // What is only assumed of this machine's own ports is no word of the user.
+    if (!(await this.#isConfigured(host))) return false
     const endpoints = await this.endpointsOf(host)
     return endpoints.some(
       ({ base, isMirror }) => !isMirror && base.startsWith('http://') && new URL(base).host === host,
@@ -42,8 +76,7 @@ export class RegistryHosts {
 
   async #read(domain: string): Promise<readonly Endpoint[]> {
     // A domain is part of a path here: what a reference allows is checked again, as a challenge may name a host too.
-    if (!/^[A-Za-z0-9[][A-Za-z0-9.:[\]-]*$/.test(domain) || domain.includes('..'))
-      throw new BerthError('invalidArgument', `Cannot use registry "${domain}": it is no host`)
+    if (!DOMAIN.test(domain)) throw new BerthError('invalidArgument', `Cannot use registry "${domain}": it is no host`)
     for (const name of [domain, '_default']) {
       for (const directory of this.#directories) {
         const path = join(directory, name, 'hosts.toml')

@@ -200,6 +200,7 @@ export class LayerComposer implements TarHandler {
 
   /** The attributes that mean the same on every machine. @throws {BerthError} invalidArgument: too many */
   #xattrs(entry: TarEntry): ReadonlyMap<string, string> {
+    if (entry.xattrs.size === 0) return entry.xattrs
     const kept = new Map<string, string>()
     let bytes = 0
     for (const [name, value] of entry.xattrs) {
