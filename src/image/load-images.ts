@@ -1,5 +1,5 @@
 import { BerthError } from '../lib/error.ts'
-import { parseJson, object, oneOf, required } from '../lib/json-shape.ts'
+import { object, oneOf, parseJson, required } from '../lib/json-shape.ts'
 import { runBounded } from '../lib/run-bounded.ts'
 import type { Descriptor } from '../oci/descriptor.ts'
 import type { Digest } from '../oci/digest.ts'
@@ -99,7 +99,9 @@ async function targetsOf(
   lease: Lease,
   { platform, warn }: LoadOptions,
 ): Promise<readonly Target[]> {
-  const [layout, index, manifest] = ['oci-layout', 'index.json', 'manifest.json'].map(name => contents.documents.get(name))
+  const [layout, index, manifest] = ['oci-layout', 'index.json', 'manifest.json'].map(name =>
+    contents.documents.get(name),
+  )
   if (layout !== undefined && index !== undefined) {
     parseJson(layout, 'oci-layout', marker)
     const { manifests } = parseIndex(index, 'index.json', OCI_INDEX)
