@@ -22,6 +22,10 @@ export const COMMANDS: Readonly<Record<string, CommandEntry | CommandGroup>> = {
   run: { help: 'Run a command in a new container', load: async () => (await import('./run.ts')).runCommand },
   ps: { help: 'List containers', load: async () => (await import('./ps.ts')).psCommand },
   rm: { help: 'Remove containers', load: async () => (await import('./rm.ts')).rmCommand },
+  diff: { help: 'Show what a container has changed', load: async () => (await import('./diff.ts')).diffCommand },
+  commit: { help: 'Make an image of a container', load: async () => (await import('./commit.ts')).commitCommand },
+  export: { help: "Write a container's files as tar", load: async () => (await import('./export.ts')).exportCommand },
+  import: { help: 'Make an image of a tar archive', load: async () => (await import('./import.ts')).importCommand },
   image: { help: 'Images in the store', commands: {} },
   explain: {
     help: 'Print the kernel calls that a command would make',
