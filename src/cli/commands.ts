@@ -26,7 +26,15 @@ export const COMMANDS: Readonly<Record<string, CommandEntry | CommandGroup>> = {
   commit: { help: 'Make an image of a container', load: async () => (await import('./commit.ts')).commitCommand },
   export: { help: "Write a container's files as tar", load: async () => (await import('./export.ts')).exportCommand },
   import: { help: 'Make an image of a tar archive', load: async () => (await import('./import.ts')).importCommand },
-  image: { help: 'Images in the store', commands: {} },
+  image: {
+    help: 'Images in the store',
+    commands: {
+      bootstrap: {
+        help: "Make an image of a distribution's package archive",
+        load: async () => (await import('./bootstrap.ts')).bootstrapCommand,
+      },
+    },
+  },
   explain: {
     help: 'Print the kernel calls that a command would make',
     load: async () => (await import('./explain.ts')).explainCommand,

@@ -79,10 +79,16 @@ export async function bootstrapImage(
     content: () => Bun.file(join(scratch.packages, `${name}.deb`)).stream(),
   }))
   await unpackPackages(scratch.root, files, DEFAULT_UNPACK_LIMITS, signal)
-  return await configure(scratch, request, Math.floor(archive.dateMs / 1000), engine, { onProgress, ...(signal && { signal }) })
+  return await configure(scratch, request, Math.floor(archive.dateMs / 1000), engine, {
+    onProgress,
+    ...(signal && { signal }),
+  })
 }
 
-function choosePackages(index: Parameters<typeof resolvePackages>[0], request: BootstrapRequest): readonly DebPackage[] {
+function choosePackages(
+  index: Parameters<typeof resolvePackages>[0],
+  request: BootstrapRequest,
+): readonly DebPackage[] {
   // It stands for the merged /usr that unpackPackages makes; the alternative to it converts a system that has none.
   const merged = index.find('usr-is-merged') === null ? [] : ['usr-is-merged']
   const apt = request.variant === 'minbase' ? ['apt'] : []
@@ -157,7 +163,16 @@ async function configure(
     const message = `packages of ${distribution}`
     return await commitContainer(
       container.id,
-      { reference, changes, message, author: '', epochSeconds: createdSeconds, pause: false, compression: 'gzip', ...(signal && { signal }) },
+      {
+        reference,
+        changes,
+        message,
+        author: '',
+        epochSeconds: createdSeconds,
+        pause: false,
+        compression: 'gzip',
+        ...(signal && { signal }),
+      },
       engine,
     )
   } finally {
@@ -184,7 +199,10 @@ async function runToItsEnd(
     const { code } = await shim.exited
     if (signal?.aborted === true) throw new BerthError('cancelled', 'Cannot bootstrap: cancelled')
     if (code === 0) return code
-    throw new BerthError('unavailable', `Cannot configure the packages: they ended with status ${code}:\n${said.toString('utf8').trim()}`)
+    throw new BerthError(
+      'unavailable',
+      `Cannot configure the packages: they ended with status ${code}:\n${said.toString('utf8').trim()}`,
+    )
   } finally {
     signal?.removeEventListener('abort', kill)
   }

@@ -1,5 +1,4 @@
-import { messageOf } from '../../lib/error.ts'
-import { BerthError } from '../../lib/error.ts'
+import { BerthError, messageOf } from '../../lib/error.ts'
 import type { TarEntry } from '../../lib/tar/entry.ts'
 import { type TarHandler, TarParser } from '../../lib/tar/parser.ts'
 import { decompress } from '../../snapshot/decompress.ts'
@@ -80,7 +79,11 @@ class UsrMerger implements TarHandler {
     const name = this.#merged(entry.name)
     // base-files of newer suites has the links themselves.
     if (entry.type === 'symlink' && name !== entry.name && MERGED.exec(entry.name)?.[0] === entry.name) return
-    this.#composer.entry({ ...entry, name, linkname: entry.type === 'link' ? this.#merged(entry.linkname) : entry.linkname })
+    this.#composer.entry({
+      ...entry,
+      name,
+      linkname: entry.type === 'link' ? this.#merged(entry.linkname) : entry.linkname,
+    })
   }
 
   data(offset: number, bytes: Uint8Array): void {
