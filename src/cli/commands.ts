@@ -30,6 +30,11 @@ const importEntry: CommandEntry = {
   load: async () => (await import('./import.ts')).importCommand,
 }
 
+const bootstrap: CommandEntry = {
+  help: "Make an image of a distribution's package archive",
+  load: async () => (await import('./bootstrap.ts')).bootstrapCommand,
+}
+
 /** What the first word of a command line can be. A command of a group that has a short name stands here twice, as one constant. */
 export const COMMANDS: Readonly<Record<string, CommandEntry | CommandGroup>> = {
   run: { help: 'Run a command in a new container', load: async () => (await import('./run.ts')).runCommand },
@@ -41,7 +46,7 @@ export const COMMANDS: Readonly<Record<string, CommandEntry | CommandGroup>> = {
   import: importEntry,
   pull,
   push,
-  image: { help: 'Images in the store', commands: { pull, push }, push, import: importEntry } } },
+  image: { help: 'Images in the store', commands: { pull, push, import: importEntry, bootstrap } },
   login: {
     help: 'Log in to a registry',
     load: async () => (await import('./login.ts')).loginCommand,
