@@ -188,15 +188,19 @@ const reference: fc.Arbitrary<Reference> = fc
     each.domain === 'docker.io' && !each.path.includes('/') ? { ...each, path: `library/${each.path}` } : each,
   )
 
-test('parseReference() reads back what printReference() and familiarReference() write', () => {
-  fc.assert(
-    fc.property(reference, each => {
-      expect(parseReference(printReference(each))).toEqual(each)
-      expect(parseReference(familiarReference(each))).toEqual(each)
-    }),
-    fuzzRuns(500),
-  )
-})
+test(
+  'parseReference() reads back what printReference() and familiarReference() write',
+  () => {
+    fc.assert(
+      fc.property(reference, each => {
+        expect(parseReference(printReference(each))).toEqual(each)
+        expect(parseReference(familiarReference(each))).toEqual(each)
+      }),
+      fuzzRuns(500),
+    )
+  },
+  FUZZ_TIMEOUT_MS,
+)
 
 test(
   'parseReference() of mutated references is a reference that reads back, or a BerthError',
