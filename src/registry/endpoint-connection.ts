@@ -103,14 +103,16 @@ export class EndpointConnection {
         },
       )
       this.#showWarnings(answer.headers)
+      // A challenge of another origin is not answered: it would get the credentials of this one (CVE-2020-15157).
+      const mayAnswer = isOwn && !isForeign && this.#context.answersChallenges !== false
+      if (answer.status === 401 && mayAnswer && challenges < CHALLENGES_LIMIT) {
+        if (await this.#authorizer.accept(answer.headers.get('www-authenticate'), question.grant, sent)) {
+          await answer[Symbol.asyncDispose]()
+          continue
+        }
+      }
       if (question.accept.includes(answer.status)) return answer
       await using refused = answer
-      const { status, headers } = refused
-      // A challenge of another origin is not answered: it would get the credentials of this one (CVE-2020-15157).
-      const isAnswered = isOwn && !isForeign && this.#context.answersChallenges !== false
-      if (status === 401 && isAnswered && challenges < CHALLENGES_LIMIT) {
-        if (await this.#authorizer.accept(headers.get('www-authenticate'), question.grant, sent)) continue
-      }
       throw await this.#refusal(question, refused)
     }
   }
