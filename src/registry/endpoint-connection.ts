@@ -1,4 +1,4 @@
-import { DOCUMENT_LIMIT_BYTES } from '../oci/manifest.ts'
+import { DOCUMENT_LIMIT_BYTES } from '../oci/document.ts'
 import { Authorizer, type Grant } from './authorizer.ts'
 import type { CredentialSource } from './credentials.ts'
 import { type Endpoint, hostOf } from './endpoint.ts'

@@ -1,7 +1,7 @@
 import { BerthError } from '../lib/error.ts'
 import type { Descriptor } from '../oci/descriptor.ts'
 import { type Digest, digestAlgorithm, parseDigest } from '../oci/digest.ts'
-import { DOCUMENT_LIMIT_BYTES } from '../oci/manifest.ts'
+import { DOCUMENT_LIMIT_BYTES } from '../oci/document.ts'
 import { DOCKER_INDEX, DOCKER_MANIFEST, OCI_INDEX, OCI_MANIFEST } from '../oci/media-types.ts'
 import { printReference, type Reference } from '../oci/reference.ts'
 import type { Ask, EndpointConnection, ReceivedDocument } from './endpoint-connection.ts'

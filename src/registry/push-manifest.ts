@@ -1,6 +1,7 @@
 import { BerthError } from '../lib/error.ts'
 import type { Descriptor } from '../oci/descriptor.ts'
-import { DOCUMENT_LIMIT_BYTES, type Manifest, parseIndex, parseManifest } from '../oci/manifest.ts'
+import { DOCUMENT_LIMIT_BYTES } from '../oci/document.ts'
+import { type Manifest, parseIndex, parseManifest } from '../oci/manifest.ts'
 import { isIndexType, isManifestType, OCI_INDEX } from '../oci/media-types.ts'
 import { printReference, type Reference } from '../oci/reference.ts'
 import type { EndpointConnection } from './endpoint-connection.ts'
