@@ -46,7 +46,7 @@ export async function sendFollowing(
     const tls = isForeign ? withoutClient(options.tls) : options.tls
     const answer = await transport.send({ ...plain, url, headers }, tls, action, signal)
     if (!canFollow(request, answer.status)) return { answer, isForeign }
-    await answer[Symbol.asyncDispose]()
+    await answer.finish()
     url = nextUrl(url, answer.headers.get('location'), action)
     isForeign ||= new URL(url).origin !== origin
   }

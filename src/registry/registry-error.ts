@@ -128,7 +128,7 @@ function redact(said: string, secrets: readonly string[]): string {
   return secrets.filter(secret => secret.length > 3).reduce((left, secret) => left.replaceAll(secret, '…'), said)
 }
 
-function adviceFor({ status, headers, host, hasCredentials, body }: Refusal): string {
+function adviceFor({ status, method, headers, host, hasCredentials, body }: Refusal): string {
   if (status === 429) return rateLimitAdvice(headers, host, hasCredentials)
   if (status === 401 && hasCredentials === null) return 'the user name or the password is wrong'
   if ((status === 401 || status === 403) && hasCredentials !== null) {
@@ -137,6 +137,7 @@ function adviceFor({ status, headers, host, hasCredentials, body }: Refusal): st
       : `nobody is logged in to ${host}`
     return `${whose}; see "berth login ${host}"`
   }
+  if (status === 404 && method === 'HEAD') return 'it has none of that name'
   if (status === 413) return 'the registry, or a proxy before it, takes no request of this size'
   if (status === 400 && /HTTP request to an HTTPS server/i.test(body)) return tlsAdvice(host, 'https')
   return ''
