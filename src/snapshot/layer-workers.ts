@@ -133,8 +133,9 @@ class LayerWorker {
 
   /** Hands over one frame; resolves when it is in the socket. */
   async #send(bytes: Uint8Array): Promise<void> {
-    this.#process.stdin.write(frameHeader(bytes.length))
-    if (bytes.length > 0) this.#process.stdin.write(bytes)
+    // What waits for room in the socket is a promise, whatever the types say; it is rejected when the process dies.
+    await this.#process.stdin.write(frameHeader(bytes.length))
+    if (bytes.length > 0) await this.#process.stdin.write(bytes)
     await this.#process.stdin.flush()
   }
 
