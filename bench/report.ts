@@ -9,8 +9,8 @@ import { type Contender, type Effort, measure, ratioOf, type Sample } from './me
 import { findPeer, type Peer } from './peers.ts'
 import { quantile } from './quantile.ts'
 import { measureShims, type ShimMemory } from './shim-memory.ts'
-import { measureUnpack, type UnpackResult, unpackRows, unpackSection } from './unpack.ts'
 import { berthRuntime, engineSuite, peerRuntime, runSuite, type Setting, verbSuite, versionSuite } from './suites.ts'
+import { measureUnpack, type UnpackResult, unpackRows, unpackSection } from './unpack.ts'
 
 const ROOT = join(import.meta.dir, '..')
 const RUNS_PER_ROUND = 4

@@ -49,10 +49,11 @@ function compile(root: string, directory: string): string {
   const program = join(directory, 'unpack-layers')
   const options = ['--compile', '--minify', '--bytecode', '--format=esm', '--splitting', '--compile-jit-policy=1000']
   const source = join(root, 'bench/unpack-layers.ts')
-  const { exitCode, stderr } = Bun.spawnSync(
-    [process.execPath, 'build', ...options, source, '--outfile', program],
-    { cwd: directory, stdout: 'ignore', stderr: 'pipe' },
-  )
+  const { exitCode, stderr } = Bun.spawnSync([process.execPath, 'build', ...options, source, '--outfile', program], {
+    cwd: directory,
+    stdout: 'ignore',
+    stderr: 'pipe',
+  })
   if (exitCode !== 0) throw new Error(`Cannot compile bench/unpack-layers.ts: ${stderr.toString()}`)
   cpSync(join(root, 'dist/berth-init'), join(directory, 'berth-init'))
   return program

@@ -77,6 +77,11 @@ function usage(grammar: Grammar, commands: Readonly<Record<string, { readonly he
   return `${helpText(grammar, 'berth')}\nCommands:\n${rows.join('\n')}\n\nRun "${called} --help" for more on a command.`
 }
 
+// A promise that nobody is going to fulfil would end the process with status 0, as if all were well.
+process.once('beforeExit', () => {
+  console.error('berth: internal error: the command has come to no end')
+  process.exit(ENGINE_FAILURE)
+})
 main(basename(process.argv0), process.argv.slice(2)).then(
   status => process.exit(status),
   (error: unknown) => process.exit(fail(error)),

@@ -93,6 +93,7 @@ export class PullScene implements AsyncDisposable {
       method: 'HEAD',
       headers: { accept: [...accept, 'application/vnd.docker.distribution.manifest.v2+json'].join(', ') },
       proxy: false,
+      keepalive: false,
     } as RequestInit)
     return answer.headers.get('docker-content-digest') ?? `status ${answer.status}`
   }
