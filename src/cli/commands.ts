@@ -17,12 +17,23 @@ export interface CommandGroup {
   readonly commands: Readonly<Record<string, CommandEntry>>
 }
 
+const save: CommandEntry = {
+  help: 'Write images to an archive',
+  load: async () => (await import('./save.ts')).saveCommand,
+}
+const load: CommandEntry = {
+  help: 'Take images from an archive',
+  load: async () => (await import('./load.ts')).loadCommand,
+}
+
 /** What the first word of a command line can be. A command of a group that has a short name stands here twice, as one constant. */
 export const COMMANDS: Readonly<Record<string, CommandEntry | CommandGroup>> = {
   run: { help: 'Run a command in a new container', load: async () => (await import('./run.ts')).runCommand },
   ps: { help: 'List containers', load: async () => (await import('./ps.ts')).psCommand },
   rm: { help: 'Remove containers', load: async () => (await import('./rm.ts')).rmCommand },
-  image: { help: 'Images in the store', commands: {} },
+  save,
+  load,
+  image: { help: 'Images in the store', commands: { save, load } },
   explain: {
     help: 'Print the kernel calls that a command would make',
     load: async () => (await import('./explain.ts')).explainCommand,

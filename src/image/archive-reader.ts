@@ -1,5 +1,5 @@
-import type { BlobName } from '../content/verified-read.ts'
 import type { Ingestion } from '../content/ingestion.ts'
+import type { BlobName } from '../content/verified-read.ts'
 import { BerthError } from '../lib/error.ts'
 import { TarParser } from '../lib/tar/parser.ts'
 import type { Digest } from '../oci/digest.ts'
@@ -157,7 +157,10 @@ class Reader implements ArchiveContents, AsyncDisposable {
     this.#options.lease.hold('blob', [blob.digest])
     // Where the name did not say the digest, the collector may have been quicker than the lease.
     if ((await this.#target.find(blob.digest)) === null) {
-      throw new BerthError('unavailable', `Cannot load ${current.name}: it was removed as garbage meanwhile; load again`)
+      throw new BerthError(
+        'unavailable',
+        `Cannot load ${current.name}: it was removed as garbage meanwhile; load again`,
+      )
     }
     this.blobs.set(current.name, { ...blob, head: current.head })
   }

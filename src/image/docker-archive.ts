@@ -6,9 +6,9 @@ import type { BlobName } from '../content/verified-read.ts'
 import { BerthError } from '../lib/error.ts'
 import { list, object, parseJson, required, type Shape, text } from '../lib/json-shape.ts'
 import type { Descriptor } from '../oci/descriptor.ts'
+import { type ImageDocument, parseImageConfig } from '../oci/image-config.ts'
 import type { Manifest } from '../oci/manifest.ts'
 import { OCI_CONFIG, OCI_LAYER, OCI_MANIFEST } from '../oci/media-types.ts'
-import { type ImageDocument, parseImageConfig } from '../oci/image-config.ts'
 import type { ArchiveContents, ArchivedBlob } from './archive-reader.ts'
 
 /** One image of an archive. */
