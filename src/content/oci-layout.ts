@@ -3,7 +3,8 @@ import { type FileHandle, open } from 'node:fs/promises'
 import { BerthError } from '../lib/error.ts'
 import { object, oneOf, parseJson, required } from '../lib/json-shape.ts'
 import { digestAlgorithm, digestHex } from '../oci/digest.ts'
-import { DOCUMENT_LIMIT_BYTES, type Index, parseIndex } from '../oci/manifest.ts'
+import { DOCUMENT_LIMIT_BYTES, decodeDocument } from '../oci/document.ts'
+import { type Index, parseIndex } from '../oci/manifest.ts'
 import { OCI_INDEX } from '../oci/media-types.ts'
 import { type OwnedFile, openError, openOnly, openRegularFile, owned, piecesOf } from './regular-file.ts'
 import { type BlobName, verifiedRead, wholeDocument } from './verified-read.ts'
@@ -47,7 +48,7 @@ export class OciLayout implements AsyncDisposable {
   /** The text of a document, whole and verified. @throws {BerthError} as {@link read}, and when it has more than 4 MiB */
   async readDocument(descriptor: BlobName): Promise<string> {
     const name = this.#nameOf(descriptor)
-    return decodeText(await wholeDocument(descriptor, name, this.read(descriptor)), name)
+    return decodeDocument(await wholeDocument(descriptor, name, this.read(descriptor)), name)
   }
 
   /**
@@ -108,13 +109,5 @@ async function readText(directory: FileHandle, name: string, path: string): Prom
     }
     pieces.push(piece)
   }
-  return decodeText(Buffer.concat(pieces), `"${path}/${name}"`)
-}
-
-function decodeText(bytes: Uint8Array, name: string): string {
-  try {
-    return new TextDecoder('utf-8', { fatal: true }).decode(bytes)
-  } catch (cause) {
-    throw new BerthError('invalidArgument', `Cannot read ${name}: it is not UTF-8`, { cause })
-  }
+  return decodeDocument(Buffer.concat(pieces), `"${path}/${name}"`)
 }

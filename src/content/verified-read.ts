@@ -2,7 +2,7 @@ import type { FileHandle } from 'node:fs/promises'
 import { BerthError } from '../lib/error.ts'
 import type { Descriptor } from '../oci/descriptor.ts'
 import { digestAlgorithm } from '../oci/digest.ts'
-import { DOCUMENT_LIMIT_BYTES } from '../oci/manifest.ts'
+import { DOCUMENT_LIMIT_BYTES } from '../oci/document.ts'
 import { piecesOf } from './regular-file.ts'
 
 /** What content is found and verified by. */

@@ -18,7 +18,7 @@ export function formatManifest(manifest: Manifest): Uint8Array {
     config: wireDescriptor(config),
     layers: layers.map(wireDescriptor),
     subject: subject && wireDescriptor(subject),
-    annotations: sorted(annotations),
+    annotations: sortedMap(annotations),
   })
 }
 
@@ -31,7 +31,7 @@ export function formatIndex(index: Index): Uint8Array {
     artifactType,
     manifests: manifests.map(wireDescriptor),
     subject: subject && wireDescriptor(subject),
-    annotations: sorted(annotations),
+    annotations: sortedMap(annotations),
   })
 }
 
@@ -43,7 +43,7 @@ export function wireDescriptor(descriptor: Descriptor): Readonly<Record<string, 
     digest,
     size: sizeBytes,
     urls,
-    annotations: sorted(annotations),
+    annotations: sortedMap(annotations),
     data,
     platform: platform && wirePlatform(platform),
     artifactType,
@@ -55,7 +55,8 @@ function wirePlatform(platform: Platform): Readonly<Record<string, unknown>> {
   return { architecture, os, 'os.version': platform['os.version'], 'os.features': platform['os.features'], variant }
 }
 
-function sorted(map: Readonly<Record<string, string>> | undefined): Readonly<Record<string, string>> | undefined {
+/** A map by name; undefined stays so. */
+export function sortedMap<T>(map: Readonly<Record<string, T>> | undefined): Readonly<Record<string, T>> | undefined {
   return map && Object.fromEntries(Object.entries(map).sort(([a], [b]) => (a < b ? -1 : 1)))
 }
 

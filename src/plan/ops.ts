@@ -192,6 +192,9 @@ export const OPS = {
   tty_get: row(103, { fd: 'fd' }),
   tty_set: row(104, { fd: 'fd', settings: 'bytes' }),
 
+  // Trees, read. What they say goes out as DATA, see docs/plan-protocol.md.
+  pack: row(105, { root: 'fd', lower: 'fd', content: 'int' }),
+  names: row(106, { root: 'fd', path: 'bytes' }),
   sync_fs: row(120, { fd: 'fd' }),
 } as const
 

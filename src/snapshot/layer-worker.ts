@@ -61,7 +61,7 @@ async function unpackLayer(job: LayerJob, blob: AsyncGenerator<Uint8Array>): Pro
   for await (const piece of decompress(blob, job.limits)) {
     hasher.update(piece)
     parser.push(piece)
-    if (encoder.length >= SEND_BYTES) await unpacking.send(encoder)
+    if (encoder.length >= SEND_BYTES) await unpacking.send(encoder.take())
   }
   parser.finish()
   const actual = `${digestAlgorithm(diffId)}:${hasher.digest('hex')}`
@@ -69,9 +69,9 @@ async function unpackLayer(job: LayerJob, blob: AsyncGenerator<Uint8Array>): Pro
     throw new BerthError('invalidArgument', `Cannot verify the layer: its content has the digest ${actual}`)
   }
   for (const _ of composer.finish()) {
-    if (encoder.length >= SEND_BYTES) await unpacking.send(encoder)
+    if (encoder.length >= SEND_BYTES) await unpacking.send(encoder.take())
   }
-  await unpacking.send(encoder)
+  await unpacking.send(encoder.take())
   const diskBytes = await unpacking.finish()
   // A decompressor may end before the blob does; the next job comes after the whole of it.
   for await (const _ of blob);

@@ -21,7 +21,6 @@ import { encodePlan } from '../plan/encode.ts'
 import { SlotTable } from '../plan/slots.ts'
 import { hostPlan, type Plan, step } from '../plan/step.ts'
 import type { StepError } from '../plan/step-error.ts'
-import type { EntryEncoder } from './entry-encoder.ts'
 
 /** What making files of any owner, mode, kind and attribute takes; CAP_SYS_ADMIN is for `trusted.overlay.opaque`. */
 const CAPABILITIES_KEPT = [
@@ -107,10 +106,10 @@ export class UnpackProcess implements AsyncDisposable {
     this.#process.stdin.write(encodePlan(this.#plan))
   }
 
-  /** Hands over what was encoded; resolves when it is in the socket. @throws {BerthError} the process failed: see {@link finish} */
-  async send(encoder: EntryEncoder): Promise<void> {
+  /** Hands over encoded entries; resolves when they are in the socket. @throws {BerthError} the process failed: see {@link finish} */
+  async send(entries: readonly Uint8Array[]): Promise<void> {
     try {
-      this.#process.stdin.write(encoder.take())
+      for (const part of entries) this.#process.stdin.write(part)
       await this.#process.stdin.flush()
     } catch (error) {
       // EPIPE: it has ended, and its last record says why.
