@@ -1,15 +1,5 @@
-import type { GivenRoots } from '../engine/data-root.ts'
-
-/** A command: its arguments in, its exit status out. Commands are loaded when they are called, so that none pays for another. */
-export type Command = (args: readonly string[], roots: GivenRoots) => Promise<number>
-
-/** One command of the table. */
-export interface CommandEntry {
-  readonly help: string
-  readonly load: () => Promise<Command>
-  /** It works on the machine, not on the engine's containers: there is nothing that the engine's roots could change. */
-  readonly withoutRoots?: true
-}
+import type { CommandEntry } from './command-entry.ts'
+import { IMAGE_COMMANDS, IMAGE_SHORT_COMMANDS, MANIFEST_COMMANDS } from './image-commands.ts'
 
 /** Commands about one kind of thing: `berth image pull`. */
 export interface CommandGroup {
@@ -17,13 +7,13 @@ export interface CommandGroup {
   readonly commands: Readonly<Record<string, CommandEntry>>
 }
 
-const save: CommandEntry = {
-  help: 'Write images to an archive',
-  load: async () => (await import('./save.ts')).saveCommand,
+const pull: CommandEntry = {
+  help: 'Fetch an image from a registry',
+  load: async () => (await import('./pull.ts')).pullCommand,
 }
-const load: CommandEntry = {
-  help: 'Take images from an archive',
-  load: async () => (await import('./load.ts')).loadCommand,
+const push: CommandEntry = {
+  help: 'Send an image to a registry',
+  load: async () => (await import('./push.ts')).pushCommand,
 }
 
 /** What the first word of a command line can be. A command of a group that has a short name stands here twice, as one constant. */
@@ -31,9 +21,11 @@ export const COMMANDS: Readonly<Record<string, CommandEntry | CommandGroup>> = {
   run: { help: 'Run a command in a new container', load: async () => (await import('./run.ts')).runCommand },
   ps: { help: 'List containers', load: async () => (await import('./ps.ts')).psCommand },
   rm: { help: 'Remove containers', load: async () => (await import('./rm.ts')).rmCommand },
-  save,
-  load,
-  image: { help: 'Images in the store', commands: { save, load } },
+  pull,
+  push,
+  ...IMAGE_SHORT_COMMANDS,
+  image: { help: 'Images in the store', commands: { pull, push, ...IMAGE_COMMANDS } },
+  manifest: { help: 'Lists of images, one per platform', commands: MANIFEST_COMMANDS },
   explain: {
     help: 'Print the kernel calls that a command would make',
     load: async () => (await import('./explain.ts')).explainCommand,

@@ -32,7 +32,7 @@ function statusOfRow(row: ContainerRow, { roots }: Engine): ContainerStatus {
  * @throws {BerthError} notFound; invalidArgument: more than one begins so; conflict: it runs and `force` is not given
  */
 export async function removeContainer(text: string, force: boolean, engine: Engine): Promise<void> {
-  const row = findRow(text, listContainers(engine))
+  const row = findContainer(text, engine)
   if (row.status !== 'stopped' && !force)
     throw new BerthError(
       'conflict',
@@ -41,6 +41,11 @@ export async function removeContainer(text: string, force: boolean, engine: Engi
   await deleteContainer(row.id, { root: engine.roots.run, systemdCgroup: false, warn: engine.warn, force: true })
   await removeContainerDirectory(containerDirectory(engine.roots, row.id))
   engine.database.remove(row.id)
+}
+
+/** A container by its name, its id, or the beginning of its id. @throws {BerthError} notFound; invalidArgument: several begin so */
+export function findContainer(text: string, engine: Engine): ListedContainer {
+  return findRow(text, listContainers(engine))
 }
 
 function findRow(text: string, rows: readonly ListedContainer[]): ListedContainer {

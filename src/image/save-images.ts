@@ -1,11 +1,10 @@
-import type { BlobName } from '../content/verified-read.ts'
 import { BerthError } from '../lib/error.ts'
-import { formatJson, object, parseJson } from '../lib/json-shape.ts'
+import { formatJson } from '../lib/json-shape.ts'
 import { TarWriter } from '../lib/tar/writer.ts'
-import { type Descriptor, mediaType as mediaTypeShape } from '../oci/descriptor.ts'
+import type { Descriptor } from '../oci/descriptor.ts'
 import { type Digest, digestAlgorithm, digestHex } from '../oci/digest.ts'
 import { formatIndex } from '../oci/manifest-format.ts'
-import { OCI_INDEX, OCI_MANIFEST } from '../oci/media-types.ts'
+import { OCI_INDEX } from '../oci/media-types.ts'
 import { bestMatch, type Platform, parsePlatform, printPlatform } from '../oci/platform.ts'
 import { familiarReference, parseReference } from '../oci/reference.ts'
 import type { FoundImage } from './find-image.ts'
@@ -14,6 +13,7 @@ import { type ImageManifest, type ImageRecord, ownManifest } from './image-recor
 import type { ImageStore } from './image-store.ts'
 import type { Lease } from './lease.ts'
 import { IMAGE_NAME } from './load-images.ts'
+import { manifestDescriptor } from './manifest-document.ts'
 
 /** Forms of an archive: Docker's holds an OCI layout too, and so is read by programs of either kind. */
 export type ArchiveFormat = 'docker-archive' | 'oci-archive'
@@ -35,8 +35,6 @@ interface SavedImage {
   readonly names: readonly string[]
   readonly blobs: ReadonlyMap<Digest, number>
 }
-
-const typed = object<{ readonly mediaType?: string }>({ mediaType: mediaTypeShape })
 
 /** The tar entries of one archive have no times of their own, so that the same images make the same archive. */
 const FIXED = {
@@ -125,15 +123,8 @@ async function savedImage(
   }
   const wanted = [chosen.digest, chosen.configDigest, ...chosen.layers.map(({ digest }) => digest)]
   const blobs = new Map(wanted.map(digest => [digest, sizes.get(digest) ?? 0]))
-  const blob = { digest: chosen.digest, sizeBytes: sizes.get(chosen.digest) ?? 0 }
-  const target = { mediaType: await mediaTypeOf(blob, content), ...blob }
+  const target = await manifestDescriptor(chosen.digest, content)
   return { target, manifest: shown, names, blobs }
-}
-
-/** A manifest says itself what it is; those of the OCI may leave it out. */
-async function mediaTypeOf(blob: BlobName, content: ImageStore['content']): Promise<string> {
-  const json = Buffer.from(await content.readDocument(blob)).toString()
-  return parseJson(json, `manifest ${blob.digest}`, typed).value.mediaType ?? OCI_MANIFEST
 }
 
 function manifestFor(image: ImageRecord, platform: Platform): ImageManifest {
