@@ -1,5 +1,5 @@
 import { Template } from '../lib/template/template.ts'
-import { Method, type Struct } from '../lib/template/value.ts'
+import type { Struct } from '../lib/template/value.ts'
 import { formatTable, tableOptionsOf } from './table.ts'
 
 /** A column of a listing: the field that templates name, and its title. */
@@ -51,12 +51,8 @@ function tableOf(
   text: string,
   stream: { readonly isTTY?: boolean; readonly columns?: number },
 ): string {
-  // The titles come from the template itself, whose functions leave them as they are.
-  const plain = text.replaceAll(/\b(?:json|lower|upper|title)\s+(?=\.)|\|\s*(?:json|lower|upper|title)\b/g, '')
-  const titles = new Map(columns.map(({ field, title }) => [field, title]))
-  const label = new Method(1, name => name.slice(name.lastIndexOf('.') + 1))
-  const header = Template.parse(unescaped(plain)).executeLeniently({ ...Object.fromEntries(titles), Label: label })
   const template = Template.parse(unescaped(text))
+  const header = template.executeForTitles(new Map(columns.map(({ field, title }) => [field, title])))
   const cells = rows.map(row => template.execute(row, { typeName }).split('\t'))
   const width = Math.max(header.split('\t').length, ...cells.map(row => row.length))
   const heads = header.split('\t')

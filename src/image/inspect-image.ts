@@ -9,6 +9,7 @@ import { type ImageManifest, type ImageRecord, ownManifest } from './image-recor
 import { imageSize } from './image-size.ts'
 import type { ImageStore } from './image-store.ts'
 import { readManifestDocument } from './manifest-document.ts'
+import { imagesOfId } from './remove-image.ts'
 
 /** An image as the Engine API's ImageInspect has it; maps are Maps, for templates. */
 export type InspectedImage = Readonly<Record<string, Value>>
@@ -46,19 +47,22 @@ const NEVER = '0001-01-01T00:00:00Z'
  */
 export async function inspectImage(
   found: FoundImage,
-  { content, layers }: Pick<ImageStore, 'content' | 'layers'>,
+  { content, layers, records }: Pick<ImageStore, 'content' | 'layers' | 'records'>,
   platform: Platform | null = null,
 ): Promise<InspectedImage> {
   const { image } = found
   const manifest = found.manifest ?? chosenManifest(image, platform)
+  // Named by an id it is all that has this id; named by a name, what has the name.
+  const others = found.name === null ? imagesOfId(manifest.configDigest, records) : []
+  const same = [image, ...others.filter(({ digest }) => digest !== image.digest)]
   const { document, json } = await readManifestDocument(manifest, content)
   const { value: docker } = parseJson(json, `config ${manifest.configDigest}`, dockerConfig)
   const { os, architecture, variant } = document.platform
   const paths = await Promise.all(manifest.layers.map(async ({ diffId }) => (await layers.find(diffId))?.path))
   return {
     Id: manifest.configDigest,
-    RepoTags: repoTags(image),
-    RepoDigests: repoDigests(image),
+    RepoTags: same.flatMap(repoTags).sort(),
+    RepoDigests: same.flatMap(repoDigests).sort(),
     Parent: '',
     Comment: docker.comment ?? document.history.at(-1)?.comment ?? '',
     Created: document.created ?? NEVER,

@@ -1,6 +1,6 @@
 import { BerthError } from '../lib/error.ts'
 import type { Digest } from '../oci/digest.ts'
-import { familiarReference, parseReference } from '../oci/reference.ts'
+import { familiarReference, parseReference, printRepository } from '../oci/reference.ts'
 import { findImage } from './find-image.ts'
 import { projectNames } from './image-index.ts'
 import { type ImageRecord, imageId } from './image-record.ts'
@@ -31,17 +31,39 @@ export interface RemovedImage {
  */
 export async function removeImage(text: string, store: ImageStore, options: RemoveImageOptions): Promise<RemovedImage> {
   const { image, name } = findImage(text, store.records)
-  const others = name === null ? [] : image.names.filter(each => each !== name)
-  if (name !== null && others.length > 0) {
+  if (name === null) return await removeById(text, imagesOfId(imageId(image), store.records), store, options)
+  if (image.names.some(each => each !== name)) {
     store.records.untag(name)
     await projectNames(store)
     return { untagged: [shown(name)], deleted: [], freedBytes: 0 }
   }
-  if (name === null && !options.force && repositoriesOf(image).size > 1) {
-    throw refused(text, `it has names in ${repositoriesOf(image).size} repositories, expected one or --force`)
-  }
   checkUse(text, image, store, options)
   return await forgetImage(image, store, options.keepContent)
+}
+
+/** All images with an id: the same image may have come under several targets. */
+export function imagesOfId(id: Digest, records: ImageStore['records']): readonly ImageRecord[] {
+  return records.beginning(id).filter(image => imageId(image) === id)
+}
+
+async function removeById(
+  text: string,
+  images: readonly ImageRecord[],
+  store: ImageStore,
+  options: RemoveImageOptions,
+): Promise<RemovedImage> {
+  const repositories = new Set(images.flatMap(image => image.names.map(parseReference).map(printRepository)))
+  if (!options.force && repositories.size > 1) {
+    throw refused(text, `it has names in ${repositories.size} repositories, expected one or --force`)
+  }
+  for (const image of images) checkUse(text, image, store, options)
+  const removed: RemovedImage[] = []
+  for (const image of images) removed.push(await forgetImage(image, store, options.keepContent))
+  return {
+    untagged: removed.flatMap(({ untagged }) => untagged),
+    deleted: [...new Set(removed.flatMap(({ deleted }) => deleted))],
+    freedBytes: removed.reduce((sum, each) => sum + each.freedBytes, 0),
+  }
 }
 
 /** Forgets an image with all its names, and removes content that nothing else needs. */
@@ -70,10 +92,6 @@ function checkUse(text: string, image: ImageRecord, { records }: ImageStore, opt
   const [first] = containers
   if (first === undefined || options.force) return
   throw refused(text, `container ${shortId(first)} was made of it, expected none or --force`)
-}
-
-function repositoriesOf({ names }: ImageRecord): ReadonlySet<string> {
-  return new Set(names.map(parseReference).map(({ domain, path }) => `${domain}/${path}`))
 }
 
 function shown(name: string): string {
