@@ -10,6 +10,13 @@ import { StoreBox } from './store-box.ts'
 
 const NAME = 'example.com/exchange:1'
 
+const CREATED = '2020-01-02T03:04:05Z'
+const HISTORY = [
+  { created: CREATED, created_by: 'lower' },
+  { created: CREATED, created_by: 'env', empty_layer: true },
+  { created: CREATED, created_by: 'upper', comment: 'last' },
+]
+
 const LOWER = archive(
   { name: 'etc/', type: '5', mode: 0o755 },
   { name: 'etc/kept', content: 'kept', uid: 1000, gid: 2_200_000, mtime: 1_234_567_890 },
@@ -36,7 +43,7 @@ class Exchange implements Disposable {
 
   constructor() {
     const config = { Env: ['A=b'], Cmd: ['/bin/tool'], Labels: { k: 'v' } }
-    const manifest = this.layout.image([LOWER, UPPER], { config, platform: { created: '2020-01-02T03:04:05Z' } })
+    const manifest = this.layout.image([LOWER, UPPER], { config, platform: { created: CREATED, history: HISTORY } })
     this.layout.finish(tagged(manifest, 'x'))
     this.original = this.unpacked(this.layout.path)
     const raw = run('skopeo', 'inspect', '--raw', `oci:${this.layout.path}:x`).toString()
@@ -151,7 +158,12 @@ async function sameTables({ box }: Exchange, daemon: DockerDaemon): Promise<void
     const [ours, theirs] = await both('images', '--format', format)
     expect(ours).toBe(theirs.replaceAll(/ +$/gm, ''))
   }
-  const [history, docker] = await both('history', '--format', '{{.ID}} {{.Size}} {{.CreatedBy}}', NAME)
+  const [history, docker] = await both(
+    'history',
+    '--format',
+    '{{.ID}} {{.Size}} {{.CreatedBy}} {{.CreatedSince}} {{.Comment}}',
+    NAME,
+  )
   expect(history).toBe(docker)
   const fields =
     '{{.Id}} {{.Os}}/{{.Architecture}} {{.Size}} {{json .RootFS}} {{json .Config.Env}} {{json .Config.Labels}}'
