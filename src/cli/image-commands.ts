@@ -28,6 +28,7 @@ const load: CommandEntry = {
 const search: CommandEntry = {
   help: 'Look for images in a registry',
   load: async () => (await import('./search.ts')).searchCommand,
+  withoutRoots: true,
 }
 
 /** Commands about images that users know by a short name. */

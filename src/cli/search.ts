@@ -1,4 +1,3 @@
-import type { GivenRoots } from '../engine/data-root.ts'
 import { openRegistry } from '../engine/open-registry.ts'
 import { BerthError } from '../lib/error.ts'
 import type { FoundRepository } from '../registry/search-registry.ts'
@@ -37,7 +36,7 @@ const LIMIT_MAX = 100
 const SHORT_DESCRIPTION = 45
 
 /** `berth search`. */
-export async function searchCommand(args: readonly string[], _roots: GivenRoots): Promise<number> {
+export async function searchCommand(args: readonly string[]): Promise<number> {
   const parsed = parseOptions(grammar, args)
   if (parsed.flag('help')) {
     console.log(helpText(grammar, 'berth'))

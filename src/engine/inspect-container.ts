@@ -1,5 +1,5 @@
 import type { Value } from '../lib/template/value.ts'
-import { findContainer, type ListedContainer } from './list-containers.ts'
+import { findContainerRow, type ListedContainer } from './list-containers.ts'
 import type { Engine } from './run-container.ts'
 
 /** What the engine knows of a container, in the places where the Engine API has it. */
@@ -7,7 +7,7 @@ export type InspectedContainer = Readonly<Record<string, Value>>
 
 /** Describes a container by its name, id, or the beginning of its id. @throws {BerthError} notFound; invalidArgument: several */
 export function inspectContainer(text: string, engine: Engine): InspectedContainer {
-  return describe(findContainer(text, engine))
+  return describe(findContainerRow(text, engine))
 }
 
 function describe(row: ListedContainer): InspectedContainer {

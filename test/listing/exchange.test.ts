@@ -166,7 +166,7 @@ async function sameTables({ box }: Exchange, daemon: DockerDaemon): Promise<void
   )
   expect(history).toBe(docker)
   const fields =
-    '{{.Id}} {{.Os}}/{{.Architecture}} {{.Size}} {{json .RootFS}} {{json .Config.Env}} {{json .Config.Labels}}'
+    '{{.Id}} {{.Os}}/{{.Architecture}} {{.Size}} {{.RootFS.Type}} {{json .RootFS.Layers}} {{json .Config.Env}} {{json .Config.Labels}}'
   const [inspected, dockers] = await both('inspect', '--format', fields, NAME)
   expect(inspected).toBe(dockers)
   const [ours, theirs] = (await both('inspect', NAME)).map(text => JSON.parse(text)[0] as Record<string, unknown>)
