@@ -42,6 +42,16 @@ export const COMMANDS: Readonly<Record<string, CommandEntry | CommandGroup>> = {
   pull,
   push,
   image: { help: 'Images in the store', commands: { pull, push, import: importEntry } },
+  login: {
+    help: 'Log in to a registry',
+    load: async () => (await import('./login.ts')).loginCommand,
+    withoutRoots: true,
+  },
+  logout: {
+    help: 'Log out of a registry',
+    load: async () => (await import('./logout.ts')).logoutCommand,
+    withoutRoots: true,
+  },
   explain: {
     help: 'Print the kernel calls that a command would make',
     load: async () => (await import('./explain.ts')).explainCommand,

@@ -11,6 +11,9 @@ import type { BlobName } from './verified-read.ts'
 /** Pieces of the network are some KiB: fewer, larger writes. A piece of this size is written as it is, without a copy. */
 const WRITE_BYTES = 1024 * 1024
 
+/** Enough that waiting for the disk's confirmation costs little, and little enough that the last wait is short. */
+const SYNC_BYTES = 64 * 1024 * 1024
+
 /**
  * One blob on its way into the store. Nobody sees it before `commit()` has verified it; after that it stays, whatever gets
  * killed. Disposed of without a commit, what was written is kept for the next ingestion of the same digest to go on with.
@@ -57,6 +60,9 @@ export class FileIngestion implements Ingestion {
   #filled = 0
   #spare: Buffer | null = null
   #writing: Promise<void> = Promise.resolve()
+  #unsyncedBytes = 0
+  #isSyncing = false
+  #syncing: Promise<void> = Promise.resolve()
 
   private constructor(place: IngestionPlace, expected: BlobName | null, path: string, file: FileHandle) {
     this.#place = place
@@ -193,6 +199,19 @@ export class FileIngestion implements Ingestion {
       const { bytesWritten } = await this.#file.write(bytes, done, bytes.length - done, position + done)
       done += bytesWritten
     }
+    this.#unsyncedBytes += bytes.length
+    if (this.#unsyncedBytes >= SYNC_BYTES && !this.#isSyncing) this.#syncBehind()
+  }
+
+  /** Begins to write to the disk what the kernel has, so that the commit need not wait for all of it. */
+  #syncBehind(): void {
+    this.#unsyncedBytes = 0
+    this.#isSyncing = true
+    this.#syncing = this.#file.datasync().finally(() => {
+      this.#isSyncing = false
+    })
+    // The kernel tells a failure once: it is thrown where it is awaited, by the commit.
+    this.#syncing.catch(() => undefined)
   }
 
   async commit(): Promise<BlobName> {
@@ -212,6 +231,7 @@ export class FileIngestion implements Ingestion {
       throw this.#unusable(`its content has the digest ${digest}`)
     }
     try {
+      await this.#syncing
       await this.#file.datasync()
       await moveDurably(this.#path, this.#place.blobPath(digest))
     } catch (error) {
@@ -226,7 +246,7 @@ export class FileIngestion implements Ingestion {
     if (!this.#isOpen) return
     this.#isOpen = false
     // Not even a failed write may go on in a file that is closed: its descriptor could be another file's by then.
-    await Promise.allSettled([this.#writing])
+    await Promise.allSettled([this.#writing, this.#syncing])
     await this.#file.close()
     await rm(this.#path, { force: true })
   }
@@ -237,6 +257,7 @@ export class FileIngestion implements Ingestion {
     if (digest === null || (this.#offset === 0 && this.#adoptedBytes === 0)) return this.discard()
     try {
       await this.#flush()
+      await this.#syncing
     } catch (error) {
       // A disposal reports nothing: the bytes can't be kept, and the room they take is wanted.
       await this.#failed(error)
