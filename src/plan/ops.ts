@@ -191,6 +191,13 @@ export const OPS = {
   // Terminals of the caller.
   tty_get: row(103, { fd: 'fd' }),
   tty_set: row(104, { fd: 'fd', settings: 'bytes' }),
+
+  // Snapshots.
+  merge_tree: row(110, { from: 'fd', to: 'fd', links: 'fd', idStart: 'int', idCount: 'int' }),
+  subvolume_create: row(111, { dir: 'fd', name: 'path' }),
+  subvolume_snapshot: row(112, { source: 'fd', dir: 'fd', name: 'path', readonly: 'int' }),
+  subvolume_delete: row(113, { dir: 'fd', name: 'path' }),
+  tree_usage: row(114, { dir: 'fd', extents: 'int' }),
 } as const
 
 export type OpName = keyof typeof OPS
