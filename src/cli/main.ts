@@ -1,6 +1,7 @@
 import { basename } from 'node:path'
 import manifest from '../../package.json' with { type: 'json' }
 import type { GivenRoots } from '../engine/data-root.ts'
+import type { DriverName } from '../snapshot/snapshot-driver.ts'
 import { ENGINE_FAILURE, fail } from './failure.ts'
 import { type Grammar, helpText, parseOptions, UsageError } from './options.ts'
 
@@ -47,6 +48,12 @@ const GRAMMAR: Grammar = {
   options: [
     { name: 'root', kind: 'value', value: 'DIR', help: 'where containers and images are (default: /var/lib/berth)' },
     { name: 'run-root', kind: 'value', value: 'DIR', help: 'where live state is (default: /run/berth)' },
+    {
+      name: 'storage-driver',
+      kind: 'value',
+      value: 'NAME',
+      help: 'overlay, btrfs, fuse-overlayfs or vfs (default: what the store was made with, else the first that works)',
+    },
     { name: 'help', short: 'h', kind: 'flag', help: 'show this text' },
     { name: 'version', short: 'v', kind: 'flag', help: 'show the version' },
   ],
@@ -68,11 +75,22 @@ async function main(name: string, args: readonly string[]): Promise<number> {
   }
   const command = COMMANDS[word]
   if (command === undefined) throw new UsageError(GRAMMAR, `Cannot run "${word}": berth has no command of that name`)
-  const [data, run] = [parsed.value('root'), parsed.value('run-root')]
-  if (command.withoutRoots === true && (data !== undefined || run !== undefined))
-    throw new UsageError(GRAMMAR, `Cannot use --root and --run-root with "${word}": it has no containers of the engine`)
-  const roots: GivenRoots = { ...(data !== undefined && { data }), ...(run !== undefined && { run }) }
+  const [data, run, driver] = ['root', 'run-root', 'storage-driver'].map(name => parsed.value(name))
+  if (command.withoutRoots === true && [data, run, driver].some(value => value !== undefined))
+    throw new UsageError(
+      GRAMMAR,
+      `Cannot use --root, --run-root and --storage-driver with "${word}": it has no containers of the engine`,
+    )
+  const roots: GivenRoots = {
+    ...(data !== undefined && { data }),
+    ...(run !== undefined && { run }),
+    ...(driver !== undefined && { storageDriver: await storageDriver(driver) }),
+  }
   return await (await command.load())(rest, roots)
+}
+
+async function storageDriver(text: string): Promise<DriverName> {
+  return (await import('../snapshot/open-driver.ts')).parseDriverName(text)
 }
 
 function usage(): string {

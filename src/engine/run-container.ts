@@ -9,6 +9,8 @@ import { type CreatedContainer, type CreateOptions, createContainer } from '../r
 import { destroyContainer } from '../runtime/delete.ts'
 import { startContainer } from '../runtime/start.ts'
 import { CONTAINER_DEFAULTS } from '../security/defaults.ts'
+import { openDriver } from '../snapshot/open-driver.ts'
+import type { SnapshotDriver } from '../snapshot/snapshot-driver.ts'
 import { checkName, generateName, newContainerId } from './container-name.ts'
 import type { BindOption, ContainerOptions } from './container-options.ts'
 import { type EngineRoots, engineRoots, type GivenRoots } from './data-root.ts'
@@ -28,12 +30,19 @@ export interface Engine {
   readonly roots: EngineRoots
   readonly database: StateDatabase
   readonly warn: (message: string) => void
+  /** How root filesystems are made; chosen, and written down, when it is asked for the first time. */
+  readonly snapshots: () => Promise<SnapshotDriver>
 }
 
 /** Opens the engine of the user who calls; by default in the usual places. */
 export function openEngine(given: GivenRoots, warn: (message: string) => void): Engine {
   const roots = engineRoots(given)
-  return { roots, database: new StateDatabase(roots.data), warn }
+  let driver: Promise<SnapshotDriver> | null = null
+  const snapshots = (): Promise<SnapshotDriver> => {
+    driver ??= openDriver(roots.data, { asked: given.storageDriver ?? null, isRootless: isRootless() })
+    return driver
+  }
+  return { roots, database: new StateDatabase(roots.data), warn, snapshots }
 }
 
 /** A container of the engine that is there and waits for its start. */
@@ -62,6 +71,7 @@ export async function makeContainer(options: ContainerOptions, engine: Engine): 
   const id = newContainerId()
   const directory = containerDirectory(roots, id)
   const { database } = engine
+  const driver = await engine.snapshots()
   await using undo = new AsyncDisposableStack()
   const row = {
     id,
@@ -75,10 +85,11 @@ export async function makeContainer(options: ContainerOptions, engine: Engine): 
   }
   const range = database.add(row, options.userns === 'auto' && !isRootless())
   undo.defer(() => database.remove(id))
-  undo.defer(() => removeContainerDirectory(directory))
-  const description = await describeContainer(id, options, image, range, directory)
+  undo.defer(() => removeContainerDirectory(directory, engine.snapshots))
+  const description = await describeContainer(id, options, image, range, directory, driver)
   options.binds.forEach(makeBindSource)
-  makeContainerDirectory(directory, description, options, range)
+  await makeContainerDirectory(directory, description, options, range, driver)
+  await driver.activate(directory, description.stack, range)
   const create = createOptions(description, directory, options, engine)
   const created = await createContainer(id, create, bundleOf(description, directory))
   undo.move()
@@ -160,6 +171,6 @@ export async function putAway(container: EngineContainer, exitCode: number, engi
     database.ended(container.id, exitCode)
     return
   }
-  await removeContainerDirectory(container.directory)
+  await removeContainerDirectory(container.directory, engine.snapshots)
   database.remove(container.id)
 }
