@@ -170,6 +170,8 @@ async function makeSubvolume(
 ): Promise<void> {
   await inDirectory(directory, dir => [
     step('subvolume_create', { dir, name }, { why: `make the subvolume ${name}`, tolerate: [EEXIST] }),
+    // Programs of images that set their user are nobody's to execute but containers' (CVE-2021-41091).
+    step('chmod', { fd: dir, path: name, mode: 0o700 }, 'let nobody else in'),
   ])
   await mkdir(join(directory, name, MERGED_ROOT), { recursive: true, mode: 0o755 })
   await mergeLayers(join(directory, name), lowers, null, signal)

@@ -6,6 +6,7 @@ import { type ProcessIdentity, processIdentity, sameProcess } from '../host/proc
 import { BerthError, messageOf } from '../lib/error.ts'
 import { integer, object, parseJson, required } from '../lib/json-shape.ts'
 import { MOUNT_ATTR_IDMAP, MOVE_MOUNT_F_EMPTY_PATH, MS_PRIVATE } from '../linux/mount-flags.ts'
+import { parseMountInfo } from '../linux/mountinfo.ts'
 import { AT_EMPTY_PATH, O_RDWR } from '../linux/open-flags.ts'
 import { encodePlan } from '../plan/encode.ts'
 import { type Slot, SlotTable, STDERR, STDIN, STDOUT } from '../plan/slots.ts'
@@ -130,7 +131,11 @@ function serve(slots: SlotTable, target: string): readonly Step[] {
 export async function startFuseServer(overlay: FuseOverlay): Promise<void> {
   const { directory } = overlay
   const known = await readRecord(directory)
-  if (known !== null && sameProcess(known)) return
+  if (known !== null && sameProcess(known)) {
+    if (await isWaiting(directory, known.pid)) return
+    // What it served was taken, and is about to end with the container that took it: it is nobody's to take again.
+    await untilEnded(known)
+  }
   await endFuseServer(directory)
   const plan = fuseServerPlan(fuseProgram(), overlay)
   await mkdir(join(directory, FUSE_MOUNTS), { mode: 0o700 })
@@ -190,15 +195,25 @@ export async function endFuseServer(directory: string): Promise<void> {
   const server = await readRecord(directory)
   if (server !== null && sameProcess(server)) {
     process.kill(server.pid, 'SIGKILL')
-    const deadline = performance.now() + END_DEADLINE_MS
-    while (sameProcess(server)) {
-      if (performance.now() > deadline)
-        throw new BerthError('unavailable', `Cannot end fuse-overlayfs: process ${server.pid} does not end`)
-      await Bun.sleep(END_POLL_MS)
-    }
+    await untilEnded(server)
   }
   for (const name of [FUSE_NAMESPACE, LOG, RECORD]) await rm(join(directory, name), { force: true })
   await rm(join(directory, FUSE_MOUNTS), { recursive: true, force: true })
+}
+
+/** Whether what it serves is still mounted where it mounted it. */
+async function isWaiting(directory: string, pid: number): Promise<boolean> {
+  const mounts = await readFile(`/proc/${pid}/mountinfo`, 'utf8')
+  return parseMountInfo(mounts).some(({ mountPoint }) => mountPoint === join(directory, FUSE_MOUNTS, 'root'))
+}
+
+async function untilEnded(server: ProcessIdentity): Promise<void> {
+  const deadline = performance.now() + END_DEADLINE_MS
+  while (sameProcess(server)) {
+    if (performance.now() > deadline)
+      throw new BerthError('unavailable', `Cannot end fuse-overlayfs: process ${server.pid} does not end`)
+    await Bun.sleep(END_POLL_MS)
+  }
 }
 
 async function readRecord(directory: string): Promise<ProcessIdentity | null> {
