@@ -183,10 +183,16 @@ async function untilServing(directory: string, pid: number): Promise<void> {
   try {
     await stat(join(`/proc/${pid}/root`, directory, FUSE_MOUNTS, 'root'))
   } catch (cause) {
-    const said = (await readFile(join(directory, LOG), 'utf8')).slice(-SHOWN_LOG_BYTES).trim()
-    throw new BerthError('unavailable', `Cannot use fuse-overlayfs: ${said === '' ? messageOf(cause) : said}`, {
-      cause,
-    })
+    const lines = (await readFile(join(directory, LOG), 'utf8')).split('\n')
+    // Version 1.10 says this of an option that it sets itself.
+    const said = lines.filter(line => !line.startsWith('unknown argument ignored:')).join('\n')
+    throw new BerthError(
+      'unavailable',
+      `Cannot use fuse-overlayfs: ${said.slice(-SHOWN_LOG_BYTES).trim() || `it ended early (${messageOf(cause)})`}`,
+      {
+        cause,
+      },
+    )
   }
 }
 

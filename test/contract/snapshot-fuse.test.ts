@@ -38,7 +38,9 @@ describeSnapshotDriver({ driver: 'fuse-overlayfs', filesystem: 'ext4' }, check =
     const started = await container.start('while cat /base; do sleep 0.01; done', 0)
     await until(() => started.output().includes('of the base'))
     process.kill(serverOf(container).pid, 'SIGKILL')
-    expect(await started.exited).not.toBe(0)
+    // SIGBUS for what of the program was not read yet, or ENOTCONN.
+    await started.exited
+    expect(started.output()).toMatch(/Bus error|not connected/)
     await started.end()
     expect((await container.run('cat base')).output).toBe('of the base')
   })
@@ -46,7 +48,7 @@ describeSnapshotDriver({ driver: 'fuse-overlayfs', filesystem: 'ext4' }, check =
   check('says what is wrong when the program does not serve', async box => {
     const container = await box.container(await box.stack())
     rmSync(join(container.directory, 'work'), { recursive: true })
-    await expect(container.run('true')).rejects.toThrow(/^Cannot use fuse-overlayfs: .*workdir/)
+    await expect(container.run('true')).rejects.toThrow(/^Cannot use fuse-overlayfs: it ended early/)
     expect(existsSync(`/proc/${serverOf(container).pid}/ns`)).toBe(false)
   })
 })
