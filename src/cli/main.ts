@@ -1,45 +1,11 @@
 import { basename } from 'node:path'
 import manifest from '../../package.json' with { type: 'json' }
 import type { GivenRoots } from '../engine/data-root.ts'
+import { LAYER_WORKER_ARGUMENT } from '../snapshot/layer-worker-argument.ts'
 import type { DriverName } from '../snapshot/snapshot-driver.ts'
+import { COMMANDS, type CommandEntry, type CommandGroup } from './commands.ts'
 import { ENGINE_FAILURE, fail } from './failure.ts'
 import { type Grammar, helpText, parseOptions, UsageError } from './options.ts'
-
-/** A command: its arguments in, its exit status out. Commands are loaded when they are called, so that none pays for another. */
-type Command = (args: readonly string[], roots: GivenRoots) => Promise<number>
-
-interface CommandEntry {
-  readonly help: string
-  readonly load: () => Promise<Command>
-  /** It works on the machine, not on the engine's containers: there is nothing that the engine's roots could change. */
-  readonly withoutRoots?: true
-}
-
-const COMMANDS: Readonly<Record<string, CommandEntry>> = {
-  run: { help: 'Run a command in a new container', load: async () => (await import('./run.ts')).runCommand },
-  ps: { help: 'List containers', load: async () => (await import('./ps.ts')).psCommand },
-  rm: { help: 'Remove containers', load: async () => (await import('./rm.ts')).rmCommand },
-  explain: {
-    help: 'Print the kernel calls that a command would make',
-    load: async () => (await import('./explain.ts')).explainCommand,
-  },
-  runtime: {
-    help: 'The OCI runtime: create, start, exec, kill, delete …',
-    load: async () => (await import('./runtime/command.ts')).runtimeCommand,
-    withoutRoots: true,
-  },
-  ns: {
-    help: 'Show the namespaces of this machine',
-    load: async () => {
-      const [{ nsCommand }, { containerOf }] = await Promise.all([
-        import('./ns.ts'),
-        import('../engine/container-of.ts'),
-      ])
-      return args => nsCommand(args, text => process.stdout.write(text), { containerOf })
-    },
-    withoutRoots: true,
-  },
-}
 
 const GRAMMAR: Grammar = {
   name: '',
@@ -62,6 +28,8 @@ const GRAMMAR: Grammar = {
 
 /** Runs one command line. `name`: how the program was called; as `runc` or `berth-runc` it is the OCI runtime. */
 async function main(name: string, args: readonly string[]): Promise<number> {
+  // What unpacks layers is this program too; nobody types that.
+  if (args[0] === LAYER_WORKER_ARGUMENT) return await (await import('../snapshot/layer-worker.ts')).runLayerWorker()
   if (/(^|-)runc$/.test(name)) return await (await import('./runtime/command.ts')).runtimeCommand(args)
   const parsed = parseOptions(GRAMMAR, args)
   const [word, ...rest] = parsed.operands
@@ -70,32 +38,61 @@ async function main(name: string, args: readonly string[]): Promise<number> {
     return 0
   }
   if (word === undefined || parsed.flag('help') || word === 'help') {
-    console.log(usage())
+    console.log(usage(GRAMMAR, COMMANDS))
     return word === undefined && !parsed.flag('help') ? ENGINE_FAILURE : 0
   }
-  const command = COMMANDS[word]
-  if (command === undefined) throw new UsageError(GRAMMAR, `Cannot run "${word}": berth has no command of that name`)
+  const entry = Object.hasOwn(COMMANDS, word) ? COMMANDS[word] : undefined
+  if (entry === undefined) throw new UsageError(GRAMMAR, `Cannot run "${word}": berth has no command of that name`)
   const [data, run, driver] = ['root', 'run-root', 'storage-driver'].map(name => parsed.value(name))
-  if (command.withoutRoots === true && [data, run, driver].some(value => value !== undefined))
-    throw new UsageError(
-      GRAMMAR,
-      `Cannot use --root, --run-root and --storage-driver with "${word}": it has no containers of the engine`,
-    )
   const roots: GivenRoots = {
     ...(data !== undefined && { data }),
     ...(run !== undefined && { run }),
     ...(driver !== undefined && { storageDriver: await storageDriver(driver) }),
   }
-  return await (await command.load())(rest, roots)
+  if ('commands' in entry) return await runOfGroup(word, entry, rest, roots)
+  return await runEntry(word, entry, rest, roots)
 }
 
 async function storageDriver(text: string): Promise<DriverName> {
   return (await import('../snapshot/open-driver.ts')).parseDriverName(text)
 }
 
-function usage(): string {
-  const rows = Object.entries(COMMANDS).map(([name, { help }]) => `  ${name.padEnd(10)}${help}`)
-  return `${helpText(GRAMMAR, 'berth')}\nCommands:\n${rows.join('\n')}\n\nRun "berth COMMAND --help" for more on a command.`
+async function runOfGroup(
+  group: string,
+  { help, commands }: CommandGroup,
+  args: readonly string[],
+  roots: GivenRoots,
+): Promise<number> {
+  const [word, ...rest] = args
+  const grammar: Grammar = { name: group, operands: 'COMMAND', help, options: [] }
+  if (word === undefined || word === '--help' || word === '-h' || word === 'help') {
+    console.log(usage(grammar, commands))
+    return word === undefined ? ENGINE_FAILURE : 0
+  }
+  const entry = Object.hasOwn(commands, word) ? commands[word] : undefined
+  if (entry === undefined)
+    throw new UsageError(grammar, `Cannot run "${group} ${word}": ${group} has no command of that name`)
+  return await runEntry(`${group} ${word}`, entry, rest, roots)
+}
+
+async function runEntry(
+  name: string,
+  entry: CommandEntry,
+  args: readonly string[],
+  roots: GivenRoots,
+): Promise<number> {
+  if (entry.withoutRoots === true && Object.keys(roots).length > 0)
+    throw new UsageError(
+      GRAMMAR,
+      `Cannot use --root, --run-root and --storage-driver with "${name}": it has no containers of the engine`,
+    )
+  return await (await entry.load())(args, roots)
+}
+
+function usage(grammar: Grammar, commands: Readonly<Record<string, { readonly help: string }>>): string {
+  const rows = Object.entries(commands).map(([name, { help }]) => `  ${name.padEnd(10)}${help}`)
+  const called = ['berth', grammar.name, 'COMMAND'].filter(Boolean).join(' ')
+  return `${helpText(grammar, 'berth')}\nCommands:\n${rows.join('\n')}\n\nRun "${called} --help" for more on a command.`
 }
 
 main(basename(process.argv0), process.argv.slice(2)).then(

@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import type { ProcessIdentity } from '../host/process-identity.ts'
 import { BerthError } from '../lib/error.ts'
 import { allocateRange, type IdRange } from '../security/id-ranges.ts'
+import { migrate } from './state-migrations.ts'
 
 /** One container as the engine knows it. */
 export interface ContainerRow {
@@ -23,21 +24,6 @@ export interface ContainerRow {
   /** Who waits for its end and puts it away. */
   readonly client: ProcessIdentity
 }
-
-const SCHEMA = `
-CREATE TABLE IF NOT EXISTS container (
-  id TEXT PRIMARY KEY,
-  name TEXT NOT NULL UNIQUE,
-  image TEXT NOT NULL,
-  command TEXT NOT NULL,
-  labels TEXT NOT NULL,
-  created TEXT NOT NULL,
-  range_start INTEGER UNIQUE,
-  auto_remove INTEGER NOT NULL,
-  exit_code INTEGER,
-  client_pid INTEGER NOT NULL,
-  client_ticks INTEGER NOT NULL
-) STRICT`
 
 /** How long another process may hold the database. */
 const BUSY_TIMEOUT_MS = 5000
@@ -60,7 +46,12 @@ export class StateDatabase {
     setWalMode(this.#database)
     // A lost last transaction after a power cut names a container whose processes are gone too.
     this.#database.run('PRAGMA synchronous = NORMAL')
-    this.#database.run(SCHEMA)
+    migrate(this.#database)
+  }
+
+  /** The database itself, for the tables that others keep in it. */
+  get sqlite(): Database {
+    return this.#database
   }
 
   /**

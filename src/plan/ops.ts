@@ -192,12 +192,19 @@ export const OPS = {
   tty_get: row(103, { fd: 'fd' }),
   tty_set: row(104, { fd: 'fd', settings: 'bytes' }),
 
+  // Trees, read. What they say goes out as DATA, see docs/plan-protocol.md.
+  pack: row(105, { root: 'fd', lower: 'fd', content: 'int' }),
+  names: row(106, { root: 'fd', path: 'bytes' }),
+
   // Snapshots.
   merge_tree: row(110, { from: 'fd', to: 'fd', links: 'fd', idStart: 'int', idCount: 'int' }),
   subvolume_create: row(111, { dir: 'fd', name: 'path' }),
   subvolume_snapshot: row(112, { source: 'fd', dir: 'fd', name: 'path', readonly: 'int' }),
   subvolume_delete: row(113, { dir: 'fd', name: 'path' }),
   tree_usage: row(114, { dir: 'fd', extents: 'int' }),
+
+  // The disk.
+  sync_fs: row(120, { fd: 'fd' }),
 } as const
 
 export type OpName = keyof typeof OPS

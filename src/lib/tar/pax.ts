@@ -63,6 +63,15 @@ export function readTime(text: string): Timestamp {
     : { seconds: -seconds - 1, nanoseconds: 1e9 - nanoseconds }
 }
 
+/** A time as {@link readTime} reads it, with no more digits than it needs. */
+export function printTime({ seconds, nanoseconds }: Timestamp): string {
+  const isNegative = seconds < 0 && nanoseconds !== 0
+  const whole = isNegative ? -seconds - 1 : Math.abs(seconds)
+  const fraction = isNegative ? 1e9 - nanoseconds : nanoseconds
+  const digits = fraction === 0 ? '' : `.${String(fraction).padStart(9, '0').replace(/0+$/, '')}`
+  return `${seconds < 0 ? '-' : ''}${whole}${digits}`
+}
+
 /** The sparse map of formats 0.0 and 0.1, if the records hold one. @throws {TarFormatError} */
 export function readPaxSegments({ values, sparse }: PaxRecords): Segment[] | null {
   const map = values.get('GNU.sparse.map')

@@ -1,0 +1,56 @@
+import type { GivenRoots } from '../engine/data-root.ts'
+
+/** A command: its arguments in, its exit status out. Commands are loaded when they are called, so that none pays for another. */
+export type Command = (args: readonly string[], roots: GivenRoots) => Promise<number>
+
+/** One command of the table. */
+export interface CommandEntry {
+  readonly help: string
+  readonly load: () => Promise<Command>
+  /** It works on the machine, not on the engine's containers: there is nothing that the engine's roots could change. */
+  readonly withoutRoots?: true
+}
+
+/** Commands about one kind of thing: `berth image pull`. */
+export interface CommandGroup {
+  readonly help: string
+  readonly commands: Readonly<Record<string, CommandEntry>>
+}
+
+/** What the first word of a command line can be. A command of a group that has a short name stands here twice, as one constant. */
+export const COMMANDS: Readonly<Record<string, CommandEntry | CommandGroup>> = {
+  run: { help: 'Run a command in a new container', load: async () => (await import('./run.ts')).runCommand },
+  ps: { help: 'List containers', load: async () => (await import('./ps.ts')).psCommand },
+  rm: { help: 'Remove containers', load: async () => (await import('./rm.ts')).rmCommand },
+  image: { help: 'Images in the store', commands: {} },
+  login: {
+    help: 'Log in to a registry',
+    load: async () => (await import('./login.ts')).loginCommand,
+    withoutRoots: true,
+  },
+  logout: {
+    help: 'Log out of a registry',
+    load: async () => (await import('./logout.ts')).logoutCommand,
+    withoutRoots: true,
+  },
+  explain: {
+    help: 'Print the kernel calls that a command would make',
+    load: async () => (await import('./explain.ts')).explainCommand,
+  },
+  runtime: {
+    help: 'The OCI runtime: create, start, exec, kill, delete …',
+    load: async () => (await import('./runtime/command.ts')).runtimeCommand,
+    withoutRoots: true,
+  },
+  ns: {
+    help: 'Show the namespaces of this machine',
+    load: async () => {
+      const [{ nsCommand }, { containerOf }] = await Promise.all([
+        import('./ns.ts'),
+        import('../engine/container-of.ts'),
+      ])
+      return args => nsCommand(args, text => process.stdout.write(text), { containerOf })
+    },
+    withoutRoots: true,
+  },
+}

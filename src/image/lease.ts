@@ -1,0 +1,66 @@
+import type { Database } from 'bun:sqlite'
+import { ownIdentity, sameProcess } from '../host/process-identity.ts'
+import { invariant } from '../lib/error.ts'
+import type { Digest } from '../oci/digest.ts'
+
+/** A blob of the content store, or an unpacked layer (by its diffID). */
+export type ContentKind = 'blob' | 'layer'
+
+/**
+ * Keeps content from the garbage collector while no image needs it yet. It counts as long as its process lives, so that nobody has
+ * to clean up after one that was killed. The order matters: first {@link hold}, then look whether the content is there.
+ */
+export class Lease implements Disposable {
+  readonly #database: Database
+  readonly #id: number
+  #isReleased = false
+
+  /** `purpose` is for people. */
+  constructor(database: Database, purpose: string) {
+    this.#database = database
+    const { pid, startTicks } = ownIdentity()
+    const make = database.transaction((): number => {
+      for (const id of deadLeases(database)) forget(database, id)
+      const [row] = database
+        .query('INSERT INTO lease (pid, start_ticks, purpose, created_ms) VALUES (?, ?, ?, ?) RETURNING id')
+        .values(pid, startTicks, purpose, Date.now())
+      return Number(row?.[0])
+    })
+    this.#id = make.immediate()
+  }
+
+  /** Holds more; it need not be there (yet). */
+  hold(kind: ContentKind, digests: Iterable<Digest>): void {
+    invariant(!this.#isReleased, 'what was released holds nothing more')
+    const all = [...digests]
+    if (all.length === 0) return
+    this.#database
+      .query(`INSERT OR IGNORE INTO lease_item SELECT ?, ?, value FROM json_each(?)`)
+      .run(this.#id, kind, JSON.stringify(all))
+  }
+
+  /** Lets go of everything. Idempotent. */
+  release(): void {
+    if (this.#isReleased) return
+    this.#isReleased = true
+    this.#database.transaction(() => forget(this.#database, this.#id)).immediate()
+  }
+
+  [Symbol.dispose](): void {
+    this.release()
+  }
+}
+
+/** Ids of the leases whose processes are gone. */
+export function deadLeases(database: Database): readonly number[] {
+  return database
+    .query('SELECT id, pid, start_ticks FROM lease')
+    .values()
+    .filter(([, pid, startTicks]) => !sameProcess({ pid: Number(pid), startTicks: Number(startTicks) }))
+    .map(([id]) => Number(id))
+}
+
+function forget(database: Database, id: number): void {
+  database.query('DELETE FROM lease_item WHERE lease = ?').run(id)
+  database.query('DELETE FROM lease WHERE id = ?').run(id)
+}
