@@ -2,6 +2,7 @@ import { engineRoots, type GivenRoots } from '../engine/data-root.ts'
 import { explainContainer } from '../engine/explain-container.ts'
 import { openImage } from '../engine/open-image.ts'
 import { isRootless } from '../engine/rootless.ts'
+import { StateDatabase } from '../engine/state-database.ts'
 import { BerthError } from '../lib/error.ts'
 import { printPlan } from '../plan/print.ts'
 import { openDriver } from '../snapshot/open-driver.ts'
@@ -33,7 +34,13 @@ export async function explainCommand(args: readonly string[], given: GivenRoots)
     warn: (message: string) => console.error(`berth: warning: ${message}`),
     snapshots: () => openDriver(roots.data, { asked, isRootless: isRootless(), isDry: true }),
   }
-  const image = await openImage(options.image, engine.roots.data, engine.warn)
+  // Only an image of the store needs the database, which is made when it is opened.
+  const image = await openImage(options.image, {
+    ...engine,
+    get database() {
+      return new StateDatabase(engine.roots.data)
+    },
+  })
   process.stdout.write(printPlan(await explainContainer(options, image, engine)))
   return 0
 }

@@ -33,6 +33,7 @@ import type { ContainerOptions } from './container-options.ts'
 import { findDevices } from './host-devices.ts'
 import { resolveImageUser } from './image-user.ts'
 import { hasMounts, makePatchwork, type Patchwork, type PatchworkInput, readPatchwork } from './patchwork.ts'
+import { writeRootRecord } from './root-record.ts'
 import { chooseCgroup, containerIds, isRootless } from './rootless.ts'
 
 /** A container that is described completely, and not made yet. */
@@ -163,6 +164,7 @@ export async function makeContainerDirectory(
     writeFileSync(join(directory, name), content[name], { mode: 0o644 })
     if (range !== null) chownSync(join(directory, name), owner, owner)
   }
+  writeRootRecord(directory, description.root, options)
 }
 
 /** It becomes part of a line of generated files: a line break would make it a line of its own (CVE-2022-4318). */

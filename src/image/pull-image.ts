@@ -85,7 +85,7 @@ export async function pullImage(
     if (options.signal?.aborted)
       throw new BerthError('cancelled', `Cannot pull "${familiarReference(reference)}": interrupted`, { cause: error })
     if (!isDiskFull(error)) throw error
-    pull.giveUp()
+    await pull.giveUp()
     throw new BerthError(
       'unavailable',
       `Cannot pull "${familiarReference(reference)}": no space is left in "${dirname(store.content.path)}"`,
@@ -143,6 +143,7 @@ class Pull {
     const [target, chosen] = [documents[0], documents.at(-1)]
     invariant(target !== undefined && chosen !== undefined, 'there is a target at least')
     await this.#content(chosen)
+    await this.#store.layers.keep([...this.#layers])
     const image = await registerImage(target.descriptor, [this.#name], this.#store)
     const manifest = image.manifests.find(({ digest }) => digest === chosen.descriptor.digest)
     invariant(manifest !== undefined, 'the platform that was pulled is complete')
@@ -151,10 +152,14 @@ class Pull {
   }
 
   /** Removes what has come and nobody else needs. */
-  giveUp(): void {
+  async giveUp(): Promise<void> {
     this.lease.release()
-    const { records, content } = this.#store
-    records.collect({ blob: [...this.#blobs], layer: [...this.#layers] }, garbage => content.removeNow(garbage.blob))
+    const { records, content, layers } = this.#store
+    records.collect({ blob: [...this.#blobs], layer: [...this.#layers] }, garbage => {
+      content.removeNow(garbage.blob)
+      layers.condemnNow(garbage.layer)
+    })
+    await layers.removeCondemned()
   }
 
   /** The target, and what is chosen from it down to a manifest. */

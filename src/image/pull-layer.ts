@@ -88,7 +88,7 @@ async function download(
   const tell = progressOf(descriptor, transfer)
   await using ingestion = await store.content.ingest(descriptor, signal)
   const { offset } = ingestion
-  tell('downloading', offset)
+  if (diffId !== null) tell('downloading', offset)
   const stopped = new AbortController()
   const either = AbortSignal.any([signal, stopped.signal])
   const rest = source.openBlob(reference, descriptor, { offset, signal: either })[Symbol.asyncIterator]()
@@ -103,7 +103,7 @@ async function download(
     for await (const piece of ingestion.adopted()) await channel?.push(piece)
     for (let next = await first; next.done !== true; next = await rest.next()) {
       await Promise.all([ingestion.write(next.value), channel?.push(next.value)])
-      tell('downloading', ingestion.offset)
+      if (diffId !== null) tell('downloading', ingestion.offset)
     }
     await ingestion.commit()
     channel?.complete()

@@ -4,7 +4,7 @@ import { containerId, type IdShift, shiftXattr } from './id-shift.ts'
 import { overlayMark } from './overlay-marks.ts'
 import { readNames, readTree, type TreeSink } from './pack-process.ts'
 import { isPortableXattr } from './portable-xattrs.ts'
-import { type FileFacts, isDirectory, type TreeEntry } from './tree-entry.ts'
+import { type FileFacts, isDirectory, isMountPoint, type TreeEntry } from './tree-entry.ts'
 import { type VeilPath, VeilView } from './veil-view.ts'
 
 /** Something in which a container differs from its image. */
@@ -52,7 +52,7 @@ class ChangeLister implements TreeSink {
   readonly #ids: IdShift | null
   readonly #veil: VeilView
   /** Directories that are changed only if something in them is. */
-  #held: string[] = []
+  #held: Change[] = []
   /** Nothing of lower layers is seen below this one. */
   #opaque: string | null = null
 
@@ -66,12 +66,14 @@ class ChangeLister implements TreeSink {
     if (path === '') return
     const slash = path.lastIndexOf('/')
     this.replaced.get(path.slice(0, Math.max(slash, 0)))?.add(path.slice(slash + 1))
-    this.#held = this.#held.filter(each => path.startsWith(`${each}/`))
+    this.#held = this.#held.filter(each => `/${path}`.startsWith(`${each.path}/`))
     if (this.#opaque !== null && !path.startsWith(`${this.#opaque}/`)) this.#opaque = null
     const lower = this.#veil.shows(path) ? entry.lower : null
     const mark = overlayMark(entry)
     if (mark === 'whiteout') {
       if (lower !== null) this.#add('deleted', path)
+    } else if (lower === null && this.#veil.find(path) === 'mount' && isMountPoint(entry)) {
+      if (isDirectory(entry)) this.#held.push({ kind: 'added', path: `/${path}` })
     } else if (lower === null) this.#add('added', path)
     else if (isDirectory(entry) && isDirectory(lower)) this.#directory(entry, lower, mark === 'opaque')
     else if (this.#differs(entry, lower) || !isSameContent(entry, lower)) this.#add('changed', path)
@@ -85,11 +87,11 @@ class ChangeLister implements TreeSink {
       this.replaced.set(path, new Set())
     }
     if (isReplaced || this.#differs(entry, lower)) this.#add('changed', path)
-    else this.#held.push(path)
+    else this.#held.push({ kind: 'changed', path: `/${path}` })
   }
 
   #add(kind: Change['kind'], path: string): void {
-    for (const each of this.#held.splice(0)) this.changes.push({ kind: 'changed', path: `/${each}` })
+    this.changes.push(...this.#held.splice(0))
     this.changes.push({ kind, path: `/${path}` })
   }
 
@@ -122,7 +124,7 @@ function isSameContent(own: FileFacts, lower: FileFacts): boolean {
 
 /** The attributes that belong to a file, in a form that can be compared. */
 function xattrText({ xattrs }: FileFacts, ids: IdShift | null): string {
-  if (xattrs.size === 0) return ''
   const kept = [...xattrs].filter(([name]) => isPortableXattr(name))
+  if (kept.length === 0) return ''
   return JSON.stringify(kept.map(([name, value]) => [name, shiftXattr(name, value, ids)]).sort())
 }

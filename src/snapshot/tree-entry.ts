@@ -1,6 +1,6 @@
 import type { Segment } from '../lib/tar/header.ts'
 import type { Timestamp } from '../lib/tar/pax.ts'
-import { S_IFDIR, S_IFMT } from '../linux/open-flags.ts'
+import { S_IFDIR, S_IFMT, S_IFREG } from '../linux/open-flags.ts'
 
 /** What a file is, as stat(2) tells it. */
 export interface FileFacts {
@@ -33,4 +33,9 @@ export interface TreeEntry extends FileFacts {
 /** Whether it is a directory. */
 export function isDirectory({ mode }: Pick<FileFacts, 'mode'>): boolean {
   return (mode & S_IFMT) === S_IFDIR
+}
+
+/** Whether it can be something that the runtime made to mount on: a directory or an empty file. */
+export function isMountPoint({ mode, sizeBytes }: Pick<FileFacts, 'mode' | 'sizeBytes'>): boolean {
+  return isDirectory({ mode }) || ((mode & S_IFMT) === S_IFREG && sizeBytes === 0)
 }

@@ -10,7 +10,7 @@ import { containerId, type IdShift, shiftXattr } from './id-shift.ts'
 import { type OverlayMark, overlayMark } from './overlay-marks.ts'
 import type { TreeSink } from './pack-process.ts'
 import { isPortableXattr } from './portable-xattrs.ts'
-import { isDirectory, type TreeEntry } from './tree-entry.ts'
+import { isDirectory, isMountPoint, type TreeEntry } from './tree-entry.ts'
 import { type VeilPath, VeilView } from './veil-view.ts'
 
 /** What is made of a tree. */
@@ -128,7 +128,7 @@ export class TreePacker implements TreeSink {
     const first = entry.identity === '' ? undefined : this.#firstNames.get(entry.identity)
     const input = first === undefined ? this.#input(entry, type) : this.#link(entry, first)
     if (this.#isAsMade(entry, input, veil)) {
-      if (entry.path !== '') this.#held.push(input)
+      if (type === 'directory' && entry.path !== '') this.#held.push(input)
       return
     }
     if (first === undefined && entry.identity !== '') this.#firstNames.set(entry.identity, entry.path)
@@ -213,7 +213,9 @@ export class TreePacker implements TreeSink {
   }
 
   #isAsMade(entry: TreeEntry, { type, mode, uid, gid, xattrs }: TarInput, veil: ReturnType<VeilView['find']>): boolean {
-    if (type !== 'directory' || uid !== 0 || gid !== 0 || xattrs.size > 0) return false
+    if (uid !== 0 || gid !== 0 || xattrs.size > 0) return false
+    if (veil === 'mount') return isMountPoint(entry)
+    if (type !== 'directory') return false
     if (entry.path === '') return mode === ROOT_MODE
     return (veil === 'parent' || veil === 'empty') && mode === this.#veil.modeOf(entry.path)
   }

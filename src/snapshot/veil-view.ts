@@ -1,19 +1,24 @@
-/** A path that was hidden from a container, or shown empty, by putting something into its upper directory. */
+/**
+ * A path at which something was put into a container's upper directory that is no change of its own: to hide what its layers have
+ * (`hidden`), to show a directory `empty`, the `parent` directories of these, or for the runtime to `mount` something there.
+ */
 export interface VeilPath {
-  readonly kind: 'parent' | 'empty' | 'hidden'
+  readonly kind: 'parent' | 'empty' | 'hidden' | 'mount'
   /** Absolute inside the container. */
   readonly path: string
   readonly mode: number
 }
 
-/** What of a container's upper directory is there because its layers are seen through a veil. */
+/** What of a container's upper directory was put there for it. */
 export class VeilView {
   readonly #entries: ReadonlyMap<string, VeilPath>
   readonly #covering: readonly string[]
 
   constructor(entries: readonly VeilPath[]) {
     this.#entries = new Map(entries.map(entry => [toBytes(entry.path), entry]))
-    this.#covering = entries.filter(({ kind }) => kind !== 'parent').map(({ path }) => toBytes(path))
+    this.#covering = entries
+      .filter(({ kind }) => kind === 'empty' || kind === 'hidden')
+      .map(({ path }) => toBytes(path))
   }
 
   /** What the veil put at a path (a byte string without a slash in front); null: nothing. */
