@@ -1,6 +1,7 @@
-/* merge_tree: one layer, in the form overlayfs reads, put onto a tree that becomes what an overlay of both would show.
+/* merge_tree: one layer, in the form overlayfs reads, put onto a tree that becomes what an overlay of both would show; or
+ * the other way round, what a tree has changed of another as such a layer.
  * By fds only and never through a link; contents are shared with the layer where the filesystem can (FICLONE). */
-#include "exec.h"
+#include "merge.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -14,28 +15,11 @@
 #include <sys/xattr.h>
 #include <unistd.h>
 
-#define MAX_DEPTH 256
-#define NAMES_BYTES 16384
 #define COPY_BYTES (1u << 30)
-
-struct directory_entry {
-    uint64_t inode;
-    int64_t offset;
-    uint16_t bytes;
-    uint8_t type;
-    char name[];
-};
-
-struct merge {
-    struct context *ctx;
-    int links;              /* a name for each file of the layer with several, by its inode number */
-    const struct id_shift shift;
-    bool cannot_clone;
-};
 
 static int merge_directory(struct merge *m, int from, int to, int depth, bool is_new);
 
-static bool is_copied(const char *name)
+bool merge_copies_xattr(const char *name)
 {
     if (!strncmp(name, "trusted.", 8))
         return strncmp(name, "trusted.overlay.", 16) != 0; /* Those were for the overlay that this takes the place of. */
@@ -45,14 +29,14 @@ static bool is_copied(const char *name)
 
 static int copy_xattrs(struct merge *m, int from, int to)
 {
-    char *names = m->ctx->scratch, *value = names + NAMES_BYTES;
-    ssize_t length = flistxattr(from, names, NAMES_BYTES);
+    char *names = m->ctx->scratch, *value = names + MERGE_NAMES_BYTES;
+    ssize_t length = flistxattr(from, names, MERGE_NAMES_BYTES);
     if (length < 0)
         return errno == ENOTSUP ? 0 : -errno;
     for (char *name = names; name < names + length; name += strlen(name) + 1) {
-        if (!is_copied(name))
+        if (!merge_copies_xattr(name))
             continue;
-        ssize_t bytes = fgetxattr(from, name, value, SCRATCH_BYTES - NAMES_BYTES - SHIFT_GROWTH);
+        ssize_t bytes = fgetxattr(from, name, value, SCRATCH_BYTES - MERGE_NAMES_BYTES - SHIFT_GROWTH);
         if (bytes >= 0)
             bytes = shift_xattr(&m->shift, name, value, (size_t)bytes);
         if (bytes < 0 || fsetxattr(to, name, value, (size_t)bytes, 0) < 0)
@@ -65,17 +49,17 @@ static int copy_xattrs(struct merge *m, int from, int to)
 static int remove_xattrs(struct merge *m, int to)
 {
     char *names = m->ctx->scratch;
-    ssize_t length = flistxattr(to, names, NAMES_BYTES);
+    ssize_t length = flistxattr(to, names, MERGE_NAMES_BYTES);
     if (length < 0)
         return errno == ENOTSUP ? 0 : -errno;
     for (char *name = names; name < names + length; name += strlen(name) + 1)
-        if (is_copied(name) && fremovexattr(to, name) < 0 && errno != ENODATA)
+        if (merge_copies_xattr(name) && fremovexattr(to, name) < 0 && errno != ENODATA)
             return -errno;
     return 0;
 }
 
 /* Owner before mode and attributes: changing it drops setuid bits and capabilities (chown(2)). */
-static int copy_attributes(struct merge *m, int from, int to, const struct stat *stat)
+int merge_attributes(struct merge *m, int from, int to, const struct stat *stat)
 {
     const struct timespec times[] = { stat->st_atim, stat->st_mtim };
     if (fchown(to, shift_id(&m->shift, stat->st_uid), shift_id(&m->shift, stat->st_gid)) < 0 ||
@@ -146,7 +130,7 @@ static int copy_file(struct merge *m, int from_dir, int to_dir, const char *name
     if (to < 0)
         return -errno;
     int error = copy_content(m, from, to, stat.st_size);
-    return error < 0 ? error : copy_attributes(m, from, to, &stat);
+    return error < 0 ? error : merge_attributes(m, from, to, &stat);
 }
 
 static int copy_special(struct merge *m, int from, int to, const char *name, const struct stat *stat)
@@ -210,7 +194,7 @@ static int merge_subdirectory(struct merge *m, int from_dir, int to_dir, const c
     return to < 0 ? -errno : merge_directory(m, from, to, depth + 1, made);
 }
 
-static int merge_entry(struct merge *m, int from, int to, const char *name, int depth, bool is_new)
+int merge_entry(struct merge *m, int from, int to, const char *name, int depth, bool is_new)
 {
     struct stat stat;
     if (fstatat(from, name, &stat, AT_SYMLINK_NOFOLLOW) < 0)
@@ -226,7 +210,7 @@ static int merge_entry(struct merge *m, int from, int to, const char *name, int 
 static int merge_directory(struct merge *m, int from, int to, int depth, bool is_new)
 {
     char entries[2048] __attribute__((aligned(8)));
-    if (depth > MAX_DEPTH)
+    if (depth > MERGE_MAX_DEPTH)
         return -ELOOP;
     long got;
     while ((got = syscall(SYS_getdents64, from, entries, sizeof entries)) > 0)
@@ -246,7 +230,7 @@ static int merge_directory(struct merge *m, int from, int to, int depth, bool is
     if (got < 0 || fstat(from, &stat) < 0)
         return -errno;
     int error = is_new ? 0 : remove_xattrs(m, to);
-    return error < 0 ? error : copy_attributes(m, from, to, &stat);
+    return error < 0 ? error : merge_attributes(m, from, to, &stat);
 }
 
 int op_merge_tree(struct context *ctx, const union arg *args)
@@ -256,5 +240,9 @@ int op_merge_tree(struct context *ctx, const union arg *args)
     if (from < 0 || to < 0)
         return -errno;
     struct merge merge = { .ctx = ctx, .links = dir_fd(&args[2]), .shift = { args[3].i, args[4].i } };
-    return merge_directory(&merge, from, to, 0, false);
+    if (args[5].fd < 0)
+        return merge_directory(&merge, from, to, 0, false);
+    int base SCOPED = openat(args[5].fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    int found = base < 0 ? -errno : merge_changes(&merge, base, from, to, 0);
+    return found < 0 ? found : 0;
 }

@@ -164,7 +164,7 @@ export async function makeContainerDirectory(
     writeFileSync(join(directory, name), content[name], { mode: 0o644 })
     if (range !== null) chownSync(join(directory, name), owner, owner)
   }
-  writeRootRecord(directory, description.root, options)
+  writeRootRecord(directory, description.root, description.stack, options)
 }
 
 /** It becomes part of a line of generated files: a line break would make it a line of its own (CVE-2022-4318). */

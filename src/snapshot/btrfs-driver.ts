@@ -22,7 +22,7 @@ import {
   type SnapshotUsage,
 } from './snapshot-driver.ts'
 import { treeUsage } from './tree-usage.ts'
-import { temporaryTree } from './vfs-driver.ts'
+import { temporaryChanges, temporaryTree } from './vfs-driver.ts'
 
 /** In a container's directory. */
 const SNAPSHOT = 'snapshot'
@@ -76,14 +76,13 @@ export class BtrfsDriver implements SnapshotDriver {
 
   async changesOf(directory: string, stack: LayerStack): Promise<SnapshotChanges & AsyncDisposable> {
     const diffIds = this.#diffIdsOf(stack)
+    await using undo = new AsyncDisposableStack()
     const before =
       diffIds === null
-        ? await temporaryTree(this.#chains, stack)
-        : {
-            before: join(await this.#chain(diffIds, stack), MERGED_ROOT),
-            [Symbol.asyncDispose]: () => Promise.resolve(),
-          }
-    return { kind: 'trees', after: join(directory, SNAPSHOT, MERGED_ROOT), idStart: 0, ...before }
+        ? undo.use(await temporaryTree(this.#chains, stack)).path
+        : join(await this.#chain(diffIds, stack), MERGED_ROOT)
+    const after = join(directory, SNAPSHOT, MERGED_ROOT)
+    return await temporaryChanges(this.#chains, { before, after, ids: null })
   }
 
   async chains(): Promise<readonly ChainSnapshot[]> {

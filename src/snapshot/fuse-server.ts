@@ -209,8 +209,20 @@ export async function endFuseServer(directory: string): Promise<void> {
 
 /** Whether what it serves is still mounted where it mounted it. */
 async function isWaiting(directory: string, pid: number): Promise<boolean> {
-  const mounts = await readFile(`/proc/${pid}/mountinfo`, 'utf8')
-  return parseMountInfo(mounts).some(({ mountPoint }) => mountPoint === join(directory, FUSE_MOUNTS, 'root'))
+  return parseMountInfo(await mountsOf(pid)).some(
+    ({ mountPoint }) => mountPoint === join(directory, FUSE_MOUNTS, 'root'),
+  )
+}
+
+/** None of a process that is ending. */
+async function mountsOf(pid: number): Promise<string> {
+  try {
+    return await readFile(`/proc/${pid}/mountinfo`, 'utf8')
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException
+    if (code === 'EINVAL' || code === 'ENOENT' || code === 'ESRCH') return ''
+    throw error
+  }
 }
 
 async function untilEnded(server: ProcessIdentity): Promise<void> {

@@ -34,7 +34,11 @@ export function mergePlan(directory: string, lowers: readonly string[], ids: Roo
     ...layers.flatMap(({ slot }) => [
       step('mkdir', { dir: null, path: LINKS, mode: 0o700 }, 'make room for the names of files with several'),
       step('open', { path: LINKS, flags, mode: 0, out: links }, 'find it'),
-      step('merge_tree', { from: slot, to: root, links, idStart, idCount }, 'copy the layer onto what is below it'),
+      step(
+        'merge_tree',
+        { from: slot, to: root, links, idStart, idCount, base: null },
+        'copy the layer onto what is below it',
+      ),
       step('remove_tree', { dir: null, name: LINKS }, 'remove the second names'),
     ]),
   ]
@@ -52,8 +56,53 @@ export async function mergeLayers(
   ids: RootIds | null,
   signal?: AbortSignal,
 ): Promise<void> {
+  await runConfined(mergePlan(directory, lowers, ids), signal)
+}
+
+/** Two trees of which one was made from the other. */
+export interface ComparedTrees {
+  /** Absolute. */
+  readonly before: string
+  readonly after: string
+  /** The ids that those of `before` have become in `after`; null: the same. */
+  readonly ids: RootIds | null
+}
+
+/** The plan of a process as confined as that of {@link mergePlan}, which puts into `directory`/root what the trees differ in. */
+export function changesPlan(directory: string, { before, after, ids }: ComparedTrees): Plan {
+  const slots = new SlotTable()
+  const [target, base, from] = [slots.allocate('changes'), slots.allocate('tree before'), slots.allocate('tree after')]
+  const [root, links] = [slots.allocate(MERGED_ROOT), slots.allocate(LINKS)]
+  const flags = O_PATH | O_DIRECTORY
+  const [idStart, idCount] = ids === null ? [0, 0] : [ids.start, ids.size]
+  const steps = [
+    dieWithParent('stop when nobody waits for it any more'),
+    ...leaveHost('leave the network and the mounts of the host'),
+    ...takeTree(before, base, { readonly: true }, 'the tree before'),
+    ...takeTree(after, from, { readonly: true }, 'the tree after'),
+    ...takeTree(directory, target, { readonly: false }, 'the directory of the changes'),
+    ...enterTree(target),
+    ...dropPrivileges(),
+    step('open', { path: MERGED_ROOT, flags, mode: 0, out: root }, 'find where the changes go'),
+    step('mkdir', { dir: null, path: LINKS, mode: 0o700 }, 'make room for the names of files with several'),
+    step('open', { path: LINKS, flags, mode: 0, out: links }, 'find it'),
+    step('merge_tree', { from, to: root, links, idStart, idCount, base }, 'copy what has changed'),
+    step('remove_tree', { dir: null, name: LINKS }, 'remove the second names'),
+  ]
+  return hostPlan(steps, slots.count)
+}
+
+/**
+ * Puts what one tree has changed of another into `directory`/root, which must exist and be empty: as the upper directory of an overlay over
+ * `before` that shows `after`. Files are taken for unchanged whose attributes, size and time are the same.
+ * @throws {StepError}
+ */
+export async function extractChanges(directory: string, trees: ComparedTrees): Promise<void> {
+  await runConfined(changesPlan(directory, trees))
+}
+
+async function runConfined(plan: Plan, signal?: AbortSignal): Promise<void> {
   signal?.throwIfAborted()
-  const plan = mergePlan(directory, lowers, ids)
   const child = Bun.spawn([initPath(), 'plan'], { stdio: ['pipe', 'pipe', 'inherit'], env: {} })
   const cancel = (): void => child.kill('SIGKILL')
   signal?.addEventListener('abort', cancel, { once: true })

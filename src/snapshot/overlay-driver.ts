@@ -79,9 +79,8 @@ export async function removeUpper(directory: string): Promise<void> {
 /** The changes that {@link makeUpper}'s directory holds. */
 export function upperChanges(directory: string, ids: RootIds | null): SnapshotChanges & AsyncDisposable {
   return {
-    kind: 'upper',
     path: join(directory, UPPER),
-    idStart: ids?.start ?? 0,
+    ids,
     [Symbol.asyncDispose]: () => Promise.resolve(),
   }
 }

@@ -89,12 +89,15 @@ export interface SnapshotUsage {
   readonly sharedBytes: number
 }
 
-/** A container's own changes. In both forms files have host ids: those of the container plus `idStart`. */
-export type SnapshotChanges =
-  /** A directory that holds them, with overlayfs's whiteouts (character devices 0:0) and opaque directories (trusted.overlay.opaque=y). */
-  | { readonly kind: 'upper'; readonly path: string; readonly idStart: number }
-  /** Two trees to compare; `idStart` is about `after`, `before` has the ids of the image. */
-  | { readonly kind: 'trees'; readonly before: string; readonly after: string; readonly idStart: number }
+/**
+ * A container's own changes: a directory that holds them, with overlayfs's whiteouts (character devices 0:0) and opaque directories
+ * (trusted.overlay.opaque=y). Drivers that keep whole trees make it when it is asked for.
+ */
+export interface SnapshotChanges {
+  readonly path: string
+  /** The host ids of the files; null: they have the ids of the image. */
+  readonly ids: RootIds | null
+}
 
 /** A stack as one tree. */
 export interface ChainSnapshot {

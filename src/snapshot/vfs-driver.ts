@@ -1,7 +1,7 @@
 import { mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { makingName, removeLeftovers, removeTree } from './leftovers.ts'
-import { MERGED_ROOT, mergeLayers } from './merge-layers.ts'
+import { type ComparedTrees, extractChanges, MERGED_ROOT, mergeLayers } from './merge-layers.ts'
 import type { SnapshotRoot } from './root-source.ts'
 import {
   type ChainSnapshot,
@@ -58,12 +58,9 @@ export class VfsDriver implements SnapshotDriver {
     stack: LayerStack,
     ids: RootIds | null,
   ): Promise<SnapshotChanges & AsyncDisposable> {
-    return {
-      kind: 'trees',
-      after: join(directory, SNAPSHOT, MERGED_ROOT),
-      idStart: ids?.start ?? 0,
-      ...(await temporaryTree(this.#temporary, stack)),
-    }
+    await using original = await temporaryTree(this.#temporary, stack)
+    const after = join(directory, SNAPSHOT, MERGED_ROOT)
+    return await temporaryChanges(this.#temporary, { before: original.path, after, ids })
   }
 
   chains(): Promise<readonly ChainSnapshot[]> {
@@ -87,20 +84,32 @@ async function copyStack(
   await mergeLayers(directory, lowers, ids, signal)
 }
 
-/** A stack as one tree with the ids of the image, for as long as it is looked at. */
-export async function temporaryTree(
+/** Something that is there for as long as it is looked at. */
+type Temporary = { readonly path: string } & AsyncDisposable
+
+/** A stack as one tree with the ids of the image. */
+export async function temporaryTree(parent: string, { lowers }: LayerStack): Promise<Temporary> {
+  return await temporary(parent, directory => mergeLayers(directory, lowers, null))
+}
+
+/** What one tree has changed of another, as an upper directory. */
+export async function temporaryChanges(
   parent: string,
-  stack: LayerStack,
-): Promise<{ readonly before: string } & AsyncDisposable> {
+  trees: ComparedTrees,
+): Promise<SnapshotChanges & AsyncDisposable> {
+  return { ...(await temporary(parent, directory => extractChanges(directory, trees))), ids: trees.ids }
+}
+
+async function temporary(parent: string, fill: (directory: string) => Promise<void>): Promise<Temporary> {
   const name = makingName()
   const directory = join(parent, name)
-  await mkdir(parent, { recursive: true, mode: 0o700 })
   const remove = (): Promise<void> => removeTree(parent, name)
+  await mkdir(join(directory, MERGED_ROOT), { recursive: true, mode: 0o755 })
   try {
-    await copyStack(directory, stack, null)
+    await fill(directory)
   } catch (error) {
     await remove()
     throw error
   }
-  return { before: join(directory, MERGED_ROOT), [Symbol.asyncDispose]: remove }
+  return { path: join(directory, MERGED_ROOT), [Symbol.asyncDispose]: remove }
 }
