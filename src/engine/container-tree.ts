@@ -58,6 +58,7 @@ export async function findContainerTree(text: string, engine: Engine): Promise<C
       lowers,
       ids: found.ids,
       veil: [...veil, ...MOUNT_POINTS],
+      hasFuseMarks: found.hasFuseMarks === true,
       [Symbol.asyncDispose]: () => found[Symbol.asyncDispose](),
     }
   }

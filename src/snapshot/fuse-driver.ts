@@ -51,7 +51,7 @@ export class FuseDriver implements SnapshotDriver {
   }
 
   changesOf(directory: string, _: LayerStack, ids: RootIds | null): Promise<SnapshotChanges & AsyncDisposable> {
-    return Promise.resolve(upperChanges(directory, ids))
+    return Promise.resolve({ ...upperChanges(directory, ids), hasFuseMarks: true })
   }
 
   chains(): Promise<readonly ChainSnapshot[]> {

@@ -97,6 +97,8 @@ export interface SnapshotChanges {
   readonly path: string
   /** The host ids of the files; null: they have the ids of the image. */
   readonly ids: RootIds | null
+  /** fuse-overlayfs has left its own marks in it. */
+  readonly hasFuseMarks?: boolean
 }
 
 /** A stack as one tree. */

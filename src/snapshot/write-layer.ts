@@ -2,8 +2,9 @@ import { once } from 'node:events'
 import { createZstdCompress } from 'node:zlib'
 import { type Digest, parseDigest } from '../oci/digest.ts'
 import { BlockGzip, type ByteWriter } from './block-gzip.ts'
+import { WithoutFuseMarks } from './fuse-marks.ts'
 import type { TreeRoot } from './pack-plan.ts'
-import { readTree } from './pack-process.ts'
+import { readTree, type TreeSink } from './pack-process.ts'
 import type { ContainerLayers } from './tree-changes.ts'
 import { type PackOptions, TreePacker } from './tree-packer.ts'
 
@@ -32,12 +33,13 @@ export interface WrittenLayer {
  * @throws {BerthError} invalidArgument, notImplemented: something has no place in a layer; the message names it
  */
 export async function writeLayer(
-  { upper, lowers, ids, veil }: ContainerLayers,
+  { upper, lowers, ids, veil, hasFuseMarks = false }: ContainerLayers,
   options: WriteOptions,
   write: ByteWriter,
 ): Promise<WrittenLayer> {
   const pack: PackOptions = { form: 'layer', ids, veil, ...options }
-  return await writeArchive({ kind: 'directory', path: upper }, lowers, pack, options, write)
+  const wrap = hasFuseMarks ? (packer: TreePacker): TreeSink => new WithoutFuseMarks(packer) : undefined
+  return await writeArchive({ kind: 'directory', path: upper }, lowers, pack, options, write, wrap)
 }
 
 /**
@@ -59,6 +61,7 @@ async function writeArchive(
   pack: PackOptions,
   { compression, signal }: WriteOptions,
   write: ByteWriter,
+  wrap: (packer: TreePacker) => TreeSink = packer => packer,
 ): Promise<WrittenLayer> {
   const hasher = new Bun.CryptoHasher('sha256')
   let archiveBytes = 0
@@ -68,7 +71,7 @@ async function writeArchive(
     archiveBytes += bytes.length
     await compressor.write(bytes)
   })
-  await readTree({ root, lowers, withContent: true }, packer, signal)
+  await readTree({ root, lowers, withContent: true }, wrap(packer), signal)
   await packer.finish()
   await compressor.finish()
   const diffId = parseDigest(`sha256:${hasher.digest('hex')}`)

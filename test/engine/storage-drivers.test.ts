@@ -1,6 +1,7 @@
 /** `berth --storage-driver`: containers whose roots are no overlays, and what containers take of the disk. */
 
 import { describe, expect } from 'bun:test'
+import { spawnSync } from 'node:child_process'
 import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Outcome } from '../runtime/verbs-machine.ts'
@@ -51,6 +52,28 @@ for (const [driver, needs] of DRIVERS)
         expect(readdirSync(box.path(driver, 'containers'))).toHaveLength(1)
         expect((await berth(box, driver, 'rm', 'kept')).status).toBe(0)
         expect(readdirSync(box.path(driver, 'containers'))).toEqual([])
+      },
+      needs,
+    )
+
+    engineTest(
+      'tells what a container has changed, and exports it',
+      async box => {
+        const script = 'echo new > /etc/new; mkdir -p /made/deep; echo x > /made/deep/file; rm /bin/pwd'
+        const run = await berth(box, driver, 'run', '--name', 'changer', '--rootfs', box.rootfs(), 'sh', '-c', script)
+        expect([run.status, run.stderr]).toEqual([0, ''])
+        const { stdout, stderr } = await berth(box, driver, 'diff', 'changer')
+        expect([stdout.split('\n').sort().slice(1), stderr]).toEqual([
+          ['A /etc/new', 'A /made', 'A /made/deep', 'A /made/deep/file', 'C /bin', 'C /etc', 'D /bin/pwd'],
+          '',
+        ])
+        const archive = box.path('export.tar')
+        expect((await berth(box, driver, 'export', '-o', archive, 'changer')).stderr).toBe('')
+        const listed = spawnSync('tar', ['--numeric-owner', '-tvf', archive], { encoding: 'utf8' }).stdout
+        expect(listed).toMatch(/^-rw-r--r-- 0\/0 +2 .* made\/deep\/file$/m)
+        expect(listed).not.toContain('.wh.')
+        expect(listed).not.toContain('bin/pwd')
+        expect((await berth(box, driver, 'rm', 'changer')).status).toBe(0)
       },
       needs,
     )
