@@ -123,14 +123,14 @@ function containerConfig(base: ConfigDocument, own: RootConfig): ConfigDocument 
 }
 
 async function write(
-  { changes, root, rootIds }: ContainerTree,
+  { changes, root, rootIds, hasFuseMarks }: ContainerTree,
   base: BaseImage | null,
   { epochSeconds, compression, signal }: CommitOptions,
   { warn }: Engine,
   sink: (bytes: Uint8Array) => Promise<void>,
 ): Promise<WrittenLayer> {
   const options = { latestSeconds: epochSeconds, compression, warn, ...(signal && { signal }) }
-  if (base === null) return await writeTree(root, rootIds, options, sink)
+  if (base === null) return await writeTree(root, rootIds, { ...options, hasFuseMarks }, sink)
   await using layers = await changes()
   return await writeLayer(layers, options, sink)
 }

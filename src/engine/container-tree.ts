@@ -28,6 +28,7 @@ export interface ContainerTree {
   readonly root: TreeRoot
   /** The host ids of the files in `root`; null: they have those of the image. */
   readonly rootIds: RootIds | null
+  readonly hasFuseMarks: boolean
   readonly config: RootConfig
 }
 
@@ -66,7 +67,7 @@ export async function findContainerTree(text: string, engine: Engine): Promise<C
   // What runs is read as it is mounted: a second overlay over the same directories would not be told of changes.
   const record = container.status === 'stopped' ? null : new StateDirectory(engine.roots.run, container.id).record()
   const root = record === null ? stopped : { root: { kind: 'process', pid: record.process.pid } as const, rootIds: ids }
-  return { container, changes, config, ...root }
+  return { container, changes, config, hasFuseMarks: driver.name === 'fuse-overlayfs', ...root }
 }
 
 /** The root of a container that does not run. */

@@ -4,7 +4,7 @@ import { type Digest, parseDigest } from '../oci/digest.ts'
 import { BlockGzip, type ByteWriter } from './block-gzip.ts'
 import { WithoutFuseMarks } from './fuse-marks.ts'
 import type { TreeRoot } from './pack-plan.ts'
-import { readTree, type TreeSink } from './pack-process.ts'
+import { readTree } from './pack-process.ts'
 import type { ContainerLayers } from './tree-changes.ts'
 import { type PackOptions, TreePacker } from './tree-packer.ts'
 
@@ -14,6 +14,8 @@ export type Compression = 'none' | 'gzip' | 'zstd'
 /** How to write an archive. */
 export type WriteOptions = Pick<PackOptions, 'latestSeconds' | 'warn'> & {
   readonly compression: Compression
+  /** The tree is, or is seen through, an upper directory in which fuse-overlayfs has left its own marks. */
+  readonly hasFuseMarks?: boolean
   readonly signal?: AbortSignal
 }
 
@@ -38,8 +40,7 @@ export async function writeLayer(
   write: ByteWriter,
 ): Promise<WrittenLayer> {
   const pack: PackOptions = { form: 'layer', ids, veil, ...options }
-  const wrap = hasFuseMarks ? (packer: TreePacker): TreeSink => new WithoutFuseMarks(packer) : undefined
-  return await writeArchive({ kind: 'directory', path: upper }, lowers, pack, options, write, wrap)
+  return await writeArchive({ kind: 'directory', path: upper }, lowers, pack, { ...options, hasFuseMarks }, write)
 }
 
 /**
@@ -59,9 +60,8 @@ async function writeArchive(
   root: TreeRoot,
   lowers: readonly string[],
   pack: PackOptions,
-  { compression, signal }: WriteOptions,
+  { compression, hasFuseMarks, signal }: WriteOptions,
   write: ByteWriter,
-  wrap: (packer: TreePacker) => TreeSink = packer => packer,
 ): Promise<WrittenLayer> {
   const hasher = new Bun.CryptoHasher('sha256')
   let archiveBytes = 0
@@ -71,7 +71,8 @@ async function writeArchive(
     archiveBytes += bytes.length
     await compressor.write(bytes)
   })
-  await readTree({ root, lowers, withContent: true }, wrap(packer), signal)
+  const sink = hasFuseMarks === true ? new WithoutFuseMarks(packer) : packer
+  await readTree({ root, lowers, withContent: true }, sink, signal)
   await packer.finish()
   await compressor.finish()
   const diffId = parseDigest(`sha256:${hasher.digest('hex')}`)
