@@ -77,6 +77,19 @@ describe('pushBlob()', () => {
     expect(progress.at(-1)).toBe(1000)
   })
 
+  test('goes on in chunks no smaller than the registry wants them', async () => {
+    const side = new UploadSide(600)
+    await using registry = startScriptedRegistry(request => {
+      const answer = side.answer(request)
+      answer.headers.set('OCI-Chunk-Min-Length', '600')
+      return answer
+    })
+    using test = new TestClient({ limits: { chunkBytes: 400 } })
+    await test.client.pushBlob(parseReference(`${registry.host}/app`), layer, openerOf(content, 300))
+    const patches = registry.requests.filter(({ method }) => method === 'PATCH')
+    expect(patches.map(({ headers }) => headers.get('content-range'))).toEqual(['0-599', '600-999'])
+  })
+
   test('that is refused even in chunks ends with what the registry says', async () => {
     const side = new UploadSide(10)
     await using registry = startScriptedRegistry(side.answer)
