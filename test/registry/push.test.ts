@@ -57,9 +57,12 @@ describe('pushBlob()', () => {
     const side = new UploadSide()
     await using registry = startScriptedRegistry(side.answer)
     using test = new TestClient()
-    await test.client.pushBlob(parseReference(`${registry.host}/app`), layer, openerOf(content, 300))
+    const reference = parseReference(`${registry.host}/app`)
+    await test.client.pushBlob(reference, layer, openerOf(content, 300), { mountFrom: reference })
     expect(side.stored.equals(content)).toBe(true)
     expect(methodsOf(registry.requests)).toBe('HEAD POST PUT')
+    // The repository itself is none to mount from.
+    expect(registry.requests[1]?.query.has('mount')).toBe(false)
     expect(registry.requests[2]?.query.get('state')).toBe('secret')
     expect(registry.requests[2]?.headers.get('content-length')).toBe('1000')
   })
