@@ -166,6 +166,8 @@ class LayerWorker {
 
   /** Ends it, and berth-init, which dies with it. */
   async kill(): Promise<void> {
+    // Waited for like any other: with nothing else left to do this process would end, as if all were well.
+    this.#process.ref()
     this.#process.kill('SIGKILL')
     await this.#process.exited
   }
