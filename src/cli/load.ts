@@ -19,7 +19,7 @@ const grammar: Grammar = {
       short: 'i',
       kind: 'value',
       value: 'FILE',
-      help: 'archive, compressed with gzip or zstd or not, or layout directory (default: standard input)',
+      help: 'archive, compressed with gzip, zstd, xz or not, or layout directory (default: standard input)',
     },
     { name: 'platform', kind: 'value', value: 'PLATFORM', help: 'only this one of each image (default: all)' },
     { name: 'quiet', short: 'q', kind: 'flag', help: 'print nothing but the names' },

@@ -55,9 +55,9 @@ export interface LoadTarget {
 }
 
 /**
- * Loads the images of an archive: of `docker save` in any of its forms, or an OCI layout; compressed with gzip or zstd, or not. The
+ * Loads the images of an archive: of `docker save` in any of its forms, or an OCI layout; compressed with gzip, zstd or xz, or not. The
  * archive is read once. An image is visible when all of it is here and its layers for this machine are verified and unpacked.
- * @throws {BerthError} invalidArgument: no image archive, a damaged or a hostile one; notImplemented: compressed with xz or
+ * @throws {BerthError} invalidArgument: no image archive, a damaged or a hostile one; notImplemented: compressed with
  * bzip2; notFound: nothing of the platform; unavailable: a limit is exceeded, the disk is full
  */
 export async function loadImages(

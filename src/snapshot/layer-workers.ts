@@ -54,7 +54,10 @@ async function takeTurn(signal: AbortSignal | undefined): Promise<() => void> {
   if (busyCount >= UNPACK_CONCURRENCY) {
     const { promise, resolve, reject } = Promise.withResolvers<void>()
     const abort = (): void => {
-      waiting.splice(waiting.indexOf(resolve), 1)
+      const index = waiting.indexOf(resolve)
+      // Its turn has come already; who is aborted then gives it on.
+      if (index < 0) return
+      waiting.splice(index, 1)
       reject(signal?.reason)
     }
     signal?.throwIfAborted()
@@ -96,8 +99,10 @@ class LayerWorker {
 
   constructor() {
     try {
-      // From `/`, as Bun would load a bunfig.toml of the working directory.
-      this.#process = Bun.spawn(workerCommand(), { stdio: ['pipe', 'pipe', 'inherit'], env: {}, cwd: '/' })
+      // From `/`, as Bun would load a bunfig.toml of the working directory; in a session of its own, so that a terminal's
+      // Ctrl-C goes to who wants the layer and decides what that means.
+      const options = { env: {}, cwd: '/', detached: true }
+      this.#process = Bun.spawn(workerCommand(), { stdio: ['pipe', 'pipe', 'inherit'], ...options })
     } catch (cause) {
       throw new BerthError('unavailable', 'Cannot unpack the layer: no process can be started for it', { cause })
     }

@@ -1,5 +1,6 @@
 /** What was loaded is what is saved, and archives of all forms are read. */
 import { describe, expect, test } from 'bun:test'
+import { spawnSync } from 'node:child_process'
 import { existsSync, readdirSync, statSync } from 'node:fs'
 import { gzipSync, zstdCompressSync } from 'node:zlib'
 import { findImage } from '../../src/image/find-image.ts'
@@ -9,6 +10,7 @@ import { type ArchiveFormat, saveImages } from '../../src/image/save-images.ts'
 import { OCI_INDEX } from '../../src/oci/media-types.ts'
 import { parsePlatform } from '../../src/oci/platform.ts'
 import { sha256, tagged } from '../image/layout-builder.ts'
+import { testIf } from '../support/requirement.ts'
 import { archive } from '../support/tar-archive.ts'
 import { configOf, dockerArchive, dockerEntries, dockerManifest, layerOf, StoreBox } from './store-box.ts'
 
@@ -45,6 +47,12 @@ describe('loadImages()', () => {
       expect(readdirSync((layer && (await store.layers.find(layer.diffId)))?.path ?? '')).toEqual(['a'])
     })
   }
+
+  testIf('command xz')('loads an archive that is compressed with xz', async () => {
+    using box = new StoreBox()
+    const { stdout } = spawnSync('xz', ['-c'], { input: dockerArchive(image) })
+    expect((await box.load(stdout)).map(({ names }) => names)).toEqual([['example.com/app:1']])
+  })
 
   test('loads layers that are compressed within the archive, as kaniko and bazel write them', async () => {
     using box = new StoreBox()
