@@ -77,6 +77,14 @@ int tree_mkfile(int root, const char *path, mode_t mode);
 /* op-remove.c: a file, or a directory with all that is in it. */
 int tree_remove(int dir, const char *name);
 
+/* shift.c: ids below `count` become `start` and up, others nobody's; a count of 0 changes none. */
+struct id_shift {
+    int64_t start, count;
+};
+#define SHIFT_GROWTH 4 /* bytes that a value of an attribute may grow by */
+uint32_t shift_id(const struct id_shift *shift, uint32_t id);
+ssize_t shift_xattr(const struct id_shift *shift, const char *name, char *value, size_t bytes);
+
 /* protect.c */
 void protect_self(char **argv, char **envp, bool reexecute);
 
