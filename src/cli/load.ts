@@ -1,13 +1,16 @@
 import { createReadStream, statSync } from 'node:fs'
+import { addAbortSignal, type Readable } from 'node:stream'
 import type { GivenRoots } from '../engine/data-root.ts'
 import { openEngineWithImages } from '../engine/open-images.ts'
 import { imageId } from '../image/image-record.ts'
 import { type LoadedImage, loadImages } from '../image/load-images.ts'
 import { loadLayout } from '../image/load-layout.ts'
-import { BerthError } from '../lib/error.ts'
+import { BerthError, messageOf } from '../lib/error.ts'
 import { parsePlatform } from '../oci/platform.ts'
 import { familiarReference, parseReference } from '../oci/reference.ts'
+import { interruptible } from './interruptible.ts'
 import { type Grammar, helpText, parseOptions, UsageError } from './options.ts'
+import { printable } from './table.ts'
 
 const grammar: Grammar = {
   name: 'load',
@@ -53,7 +56,7 @@ export async function loadCommand(args: readonly string[], roots: GivenRoots): P
   }
   const platform = parsed.value('platform')
   const warn = (message: string): void => {
-    if (!parsed.flag('quiet')) console.error(`berth: warning: ${message}`)
+    if (!parsed.flag('quiet')) console.error(`berth: warning: ${printable(message)}`)
   }
   const options = {
     warn,
@@ -65,11 +68,26 @@ export async function loadCommand(args: readonly string[], roots: GivenRoots): P
     ...(platform === undefined ? {} : { platform: parsePlatform(platform) }),
   }
   const { images } = await openEngineWithImages(roots, warn)
-  const loaded = isDirectory
-    ? await loadLayout(input, images, options)
-    : await loadImages(input === undefined ? process.stdin : opened(input), images, options)
-  for (const line of loaded.flatMap(linesOf)) console.log(line)
-  return 0
+  return await interruptible(async signal => {
+    const loaded = isDirectory
+      ? await loadLayout(input, images, { ...options, signal })
+      : await loadImages(piecesUntil(signal, input === undefined ? process.stdin : opened(input)), images, {
+          ...options,
+          signal,
+        })
+    for (const line of loaded.flatMap(linesOf)) console.log(line)
+  })
+}
+
+/** The pieces of a stream; waiting for one ends with the signal too. */
+async function* piecesUntil(signal: AbortSignal, stream: Readable): AsyncGenerator<Uint8Array> {
+  addAbortSignal(signal, stream)
+  try {
+    for await (const piece of stream) yield piece
+  } catch (error) {
+    signal.throwIfAborted()
+    throw new BerthError('unavailable', `Cannot read the archive: ${messageOf(error)}`, { cause: error })
+  }
 }
 
 function isDirectoryAt(path: string): boolean {
@@ -78,7 +96,7 @@ function isDirectoryAt(path: string): boolean {
   return stat.isDirectory()
 }
 
-function opened(path: string): AsyncIterable<Uint8Array> {
+function opened(path: string): Readable {
   return createReadStream(path, { highWaterMark: READ_BYTES })
 }
 
