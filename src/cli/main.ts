@@ -2,7 +2,8 @@ import { basename } from 'node:path'
 import manifest from '../../package.json' with { type: 'json' }
 import type { GivenRoots } from '../engine/data-root.ts'
 import { LAYER_WORKER_ARGUMENT } from '../snapshot/layer-worker-argument.ts'
-import { COMMANDS, type CommandEntry, type CommandGroup } from './commands.ts'
+import type { CommandEntry } from './command-entry.ts'
+import { COMMANDS, type CommandGroup } from './commands.ts'
 import { ENGINE_FAILURE, fail } from './failure.ts'
 import { type Grammar, helpText, parseOptions, UsageError } from './options.ts'
 
@@ -77,6 +78,11 @@ function usage(grammar: Grammar, commands: Readonly<Record<string, { readonly he
   return `${helpText(grammar, 'berth')}\nCommands:\n${rows.join('\n')}\n\nRun "${called} --help" for more on a command.`
 }
 
+// A promise that nobody is going to fulfil would end the process with status 0, as if all were well.
+process.once('beforeExit', () => {
+  console.error('berth: internal error: the command has come to no end')
+  process.exit(ENGINE_FAILURE)
+})
 main(basename(process.argv0), process.argv.slice(2)).then(
   status => process.exit(status),
   (error: unknown) => process.exit(fail(error)),
