@@ -3,7 +3,8 @@ import manifest from '../../package.json' with { type: 'json' }
 import type { GivenRoots } from '../engine/data-root.ts'
 import { LAYER_WORKER_ARGUMENT } from '../snapshot/layer-worker-argument.ts'
 import type { DriverName } from '../snapshot/snapshot-driver.ts'
-import { COMMANDS, type CommandEntry, type CommandGroup } from './commands.ts'
+import type { CommandEntry } from './command-entry.ts'
+import { COMMANDS, type CommandGroup } from './commands.ts'
 import { ENGINE_FAILURE, fail } from './failure.ts'
 import { type Grammar, helpText, parseOptions, UsageError } from './options.ts'
 
@@ -44,17 +45,21 @@ async function main(name: string, args: readonly string[]): Promise<number> {
   const entry = Object.hasOwn(COMMANDS, word) ? COMMANDS[word] : undefined
   if (entry === undefined) throw new UsageError(GRAMMAR, `Cannot run "${word}": berth has no command of that name`)
   const [data, run, driver] = ['root', 'run-root', 'storage-driver'].map(name => parsed.value(name))
-  const roots: GivenRoots = {
-    ...(data !== undefined && { data }),
-    ...(run !== undefined && { run }),
-    ...(driver !== undefined && { storageDriver: await storageDriver(driver) }),
-  }
+  const places: GivenRoots = { ...(data !== undefined && { data }), ...(run !== undefined && { run }) }
+  const roots = driver === undefined ? places : { ...places, storageDriver: await storageDriver(driver, places) }
   if ('commands' in entry) return await runOfGroup(word, entry, rest, roots)
   return await runEntry(word, entry, rest, roots)
 }
 
-async function storageDriver(text: string): Promise<DriverName> {
-  return (await import('../snapshot/open-driver.ts')).parseDriverName(text)
+/** Checked for every command: also for those that make no container, what was asked for must be so. */
+async function storageDriver(text: string, places: GivenRoots): Promise<DriverName> {
+  const [{ checkDriver, parseDriverName }, { engineRoots }] = await Promise.all([
+    import('../snapshot/open-driver.ts'),
+    import('../engine/data-root.ts'),
+  ])
+  const name = parseDriverName(text)
+  checkDriver(engineRoots(places).data, name)
+  return name
 }
 
 async function runOfGroup(
@@ -95,6 +100,11 @@ function usage(grammar: Grammar, commands: Readonly<Record<string, { readonly he
   return `${helpText(grammar, 'berth')}\nCommands:\n${rows.join('\n')}\n\nRun "${called} --help" for more on a command.`
 }
 
+// A promise that nobody is going to fulfil would end the process with status 0, as if all were well.
+process.once('beforeExit', () => {
+  console.error('berth: internal error: the command has come to no end')
+  process.exit(ENGINE_FAILURE)
+})
 main(basename(process.argv0), process.argv.slice(2)).then(
   status => process.exit(status),
   (error: unknown) => process.exit(fail(error)),

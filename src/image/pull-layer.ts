@@ -111,6 +111,7 @@ async function download(
   } catch (error) {
     const isUnpackingBroken = stopped.signal.aborted && !signal.aborted
     channel?.fail(error)
+    stopped.abort(error)
     const [outcome] = await Promise.allSettled([unpacking])
     throw isUnpackingBroken && outcome.status === 'rejected' ? outcome.reason : error
   } finally {

@@ -176,6 +176,7 @@ function uploadOf(connection: EndpointConnection, push: BlobPush, answer: Facts,
 
 async function finish(answer: HttpAnswer): Promise<Facts> {
   await using received = answer
+  await received.finish()
   return { status: received.status, headers: received.headers, url: received.url }
 }
 
