@@ -275,6 +275,7 @@ function checkFailures(check: Check, { driver, filesystem }: BoxKind): void {
       })
       // It says when it begins: what comes before is no part of what is tested.
       await child.stdout.getReader().read()
+      // No wait for something: the moments of the kill.
       await Bun.sleep(delayMs)
       child.kill('SIGKILL')
       await child.exited
