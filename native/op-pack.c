@@ -62,7 +62,8 @@ struct pack {
     size_t path_length, arena_used, output_used;
     uint32_t segment_count;
     char *arena;
-    char path[PATH_MAX], target[PATH_MAX + 1], names[NAMES_BYTES];
+    char names[NAMES_BYTES] __attribute__((aligned(8))); /* directory entries */
+    char path[PATH_MAX], target[PATH_MAX + 1];
     char xattrs[XATTR_BYTES], lower_xattrs[XATTR_BYTES];
     struct segment segments[MAX_SEGMENTS];
     struct output output;
