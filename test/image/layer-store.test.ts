@@ -100,6 +100,25 @@ describe('LayerStore', () => {
     expect(layersBelow(temporary.path)).toEqual([])
   })
 
+  rootTest('keep() of the same layer by many at once fails for none, and leaves the layer and nothing else', async () => {
+    using temporary = new TemporaryDirectory()
+    const stores = await Promise.all(Array.from({ length: 10 }, () => LayerStore.open(temporary.path)))
+    const [first] = stores
+    await first?.unpack(diffId, () => pieces(tar))
+    await Promise.all(stores.map(store => store.keep([diffId])))
+    expect(await first?.find(diffId)).not.toBeNull()
+    expect(layersBelow(temporary.path)).toEqual([diffId.replace(':', '/')])
+    expect(readdirSync(join(temporary.path, 'layers', diffId.replace(':', '/'))).sort()).toEqual(['layer.json', 'root'])
+  })
+
+  rootTest('open() removes the record that a killed process was writing', async () => {
+    using temporary = new TemporaryDirectory()
+    await LayerStore.open(temporary.path)
+    writeFileSync(join(temporary.path, 'layers', '.making-1-1-0'), '{')
+    await LayerStore.open(temporary.path)
+    expect(layersBelow(temporary.path)).toEqual([])
+  })
+
   rootTest('finds no layer of an earlier boot unless keep() has made it safe, and unpacks it again', async () => {
     using temporary = new TemporaryDirectory()
     const store = await LayerStore.open(temporary.path)
