@@ -142,7 +142,7 @@ class Reader implements ArchiveContents, AsyncDisposable {
     this.#position += bytes.length
     if (skipped < bytes.length) await ingestion.write(bytes.subarray(skipped))
     const id = progressId(name.split('/').find(part => /^[0-9a-f]{12}/.test(part)) ?? name)
-    this.#options.onProgress({ id, kind: 'extracting', currentBytes: this.#position, totalBytes: sizeBytes })
+    this.#options.onProgress({ id, kind: 'loading', currentBytes: this.#position, totalBytes: sizeBytes })
   }
 
   async #end(): Promise<void> {
