@@ -81,6 +81,12 @@ test('TransferShow counts what is loaded among what is done', () => {
   )
 })
 
+test('TransferShow takes the usual size where the terminal does not know its own', () => {
+  expect(shown([['a', 'downloading', 3, 3]], { columns: 0, rows: 0 })).toBe(
+    `\x1b[Ja: Downloading [${'='.repeat(50)}] 3B/3B\n`,
+  )
+})
+
 test('TransferShow lets a warning stand above its picture', () => {
   let text = ''
   const target = { isTTY: true, columns: 80, rows: 24, write: (piece: string) => (text += piece) }

@@ -105,7 +105,7 @@ export class TransferShow implements Disposable {
       write()
       return
     }
-    this.#target.write(this.#erasure(this.#target.columns ?? DEFAULT_COLUMNS))
+    this.#target.write(this.#erasure(this.#size.columns))
     this.#drawn = []
     write()
     if (this.#parts.size > 0) this.#redraw()
@@ -119,10 +119,15 @@ export class TransferShow implements Disposable {
     return `${height === 0 ? '' : `\r\x1b[${height}A`}\x1b[J`
   }
 
+  /** Serial lines and some pseudoterminals say that they have no columns: they don't know. */
+  get #size(): { readonly columns: number; readonly rows: number } {
+    return { columns: this.#target.columns || DEFAULT_COLUMNS, rows: this.#target.rows || DEFAULT_ROWS }
+  }
+
   #redraw(): void {
     if (this.#timer !== null) clearTimeout(this.#timer)
     this.#timer = null
-    const { columns = DEFAULT_COLUMNS, rows = DEFAULT_ROWS } = this.#target
+    const { columns, rows } = this.#size
     const lines = this.#lines(columns, rows)
     this.#target.write(`${this.#erasure(columns)}${lines.map(line => `${line}\n`).join('')}`)
     this.#drawn = lines
