@@ -191,6 +191,9 @@ export const OPS = {
   // Terminals of the caller.
   tty_get: row(103, { fd: 'fd' }),
   tty_set: row(104, { fd: 'fd', settings: 'bytes' }),
+
+  // Where a plan ends and TypeScript goes on.
+  call: row(118, { path: 'path', args: 'texts', env: 'texts' }),
 } as const
 
 export type OpName = keyof typeof OPS

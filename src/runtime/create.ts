@@ -1,7 +1,8 @@
 import { writeFileSync } from 'node:fs'
 import { type CgroupLocation, type CgroupManagerKind, resolveCgroupPath } from '../host/cgroup/location.ts'
 import { findSystemd, openSystemdCgroup } from '../host/cgroup/open-cgroup.ts'
-import { type Launched, Launcher, type LaunchOptions, type LaunchStdio } from '../host/launcher.ts'
+import type { Launched, LauncherConnection } from '../host/launch-conversation.ts'
+import { Launcher, type LaunchOptions, type LaunchStdio } from '../host/launcher.ts'
 import { readNetworkState } from '../host/net-devices.ts'
 import { processIdentity } from '../host/process-identity.ts'
 import { userName } from '../host/user-name.ts'
@@ -18,6 +19,7 @@ import type { SeccompFilter } from './compose-credentials.ts'
 import { ASK_ID_MAPS, ASK_RECORD, ASK_SCOPE } from './compose-namespaces.ts'
 import { CGROUP_OPTIONS } from './container-cgroup.ts'
 import { type Ending, makesNew, namespaceOf, type RootSource } from './container-input.ts'
+import type { Front } from './front.ts'
 import { type PendingSources, readHostFacts } from './host-facts.ts'
 import { writeIdMaps } from './id-maps.ts'
 import { launchProgram } from './launch-program.ts'
@@ -44,12 +46,16 @@ export interface CreateOptions extends RuntimeOptions {
   readonly rootSource?: RootSource
   /** Bind sources that the caller makes before the plan runs: they need not exist while it is composed. */
   readonly pending?: PendingSources
+  /** One that is there already. */
+  readonly launcher?: LauncherConnection & AsyncDisposable
   /** Sees the plan before it runs and may change it: how tests inject faults. */
   readonly onPlan?: (plan: Plan) => Plan
 }
 
 /** `CreateOptions` for a container that is started at once. */
-export interface RunOptions extends Omit<CreateOptions, 'start' | 'ending'> {
+export interface RunOptions extends Omit<CreateOptions, 'start' | 'ending' | 'launcher'> {
+  /** Who waits for a container in the foreground; without one we do so ourselves. */
+  readonly front?: Front
   readonly detach: boolean
   /** Keep it when it has ended. */
   readonly keep: boolean
@@ -92,11 +98,13 @@ export async function createContainer(id: string, options: CreateOptions, known?
     }
     await runPoststopHooks(bundle.spec.hooks?.poststop, stateAfterFailure(id, bundle), options.warn)
   })
-  await using launcher = new Launcher({
-    stdio: options.stdio,
-    preservedFds: options.preservedFds,
-    staysAsShim: options.ending.kind === 'serve',
-  })
+  await using launcher =
+    options.launcher ??
+    new Launcher({
+      stdio: options.stdio,
+      preservedFds: options.preservedFds,
+      staysAsShim: options.ending.kind === 'serve',
+    })
   const prepared = await prepareContainer(id, bundle, directory.path, options)
   traces = { cgroup: prepared.location, netDevices: prepared.netDevices, launcher: processIdentity(launcher.pid) }
   directory.note(traces)
@@ -167,7 +175,7 @@ async function runPlan(
   directory: StateDirectory,
   prepared: PreparedContainer,
   options: CreateOptions,
-  launcher: Launcher,
+  launcher: LauncherConnection,
 ): Promise<CreatedContainer> {
   let record: ContainerRecord | null = null
   const talk: LaunchOptions = {

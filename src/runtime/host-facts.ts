@@ -29,8 +29,8 @@ export function readHostFacts(spec: RuntimeSpec, bundle: string, pending: Pendin
   }
 }
 
-/** The environment as execve(2) takes it. */
-function ownEnvironment(): readonly string[] {
+/** The environment of this process as execve(2) takes it. */
+export function ownEnvironment(): readonly string[] {
   return Object.entries(process.env).map(([name, value]) => `${name}=${value ?? ''}`)
 }
 
