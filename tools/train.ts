@@ -4,7 +4,7 @@
  * program was used; a second `bun build --bytecode-order` lays that out together, so that a start reads less.
  */
 import { mkdirSync, readFileSync, readSync, writeFileSync, writeSync } from 'node:fs'
-import { join } from 'node:path'
+import { join, resolve } from 'node:path'
 
 /** Of docs/plan-protocol.md. */
 const RECORD = { pid: 1, done: 2, ask: 5 }
@@ -44,14 +44,15 @@ function isFrame(bytes: Buffer): boolean {
 
 async function train(berth: string, directory: string, order: string): Promise<void> {
   mkdirSync(join(directory, 'rootfs'), { recursive: true })
+  const program = resolve(berth)
   const config = join(directory, 'config.json')
-  Bun.spawnSync([berth, 'runtime', 'spec', '--bundle', directory])
+  Bun.spawnSync([program, 'runtime', 'spec', '--bundle', directory])
   writeFileSync(config, readFileSync(config, 'utf8').replace('"terminal": true', '"terminal": false'))
   const run = ['--launcher', '3', '--root', join(directory, 'state'), 'run', '--bundle', directory, 'trained']
-  const child = Bun.spawn([berth, ...run], {
+  const child = Bun.spawn([program, ...run], {
     argv0: 'berth-runc',
     stdio: ['ignore', 'ignore', 'inherit', 'pipe'],
-    env: { ...process.env, BUN_JSC_useJIT: '0', BUN_BYTECODE_ORDER_OUT: order },
+    env: { ...process.env, BUN_JSC_useJIT: '0', BUN_BYTECODE_ORDER_OUT: resolve(order) },
   })
   const [fd] = child.stdio.slice(3)
   if (typeof fd !== 'number') throw new Error('Cannot train berth: no connection to it')
@@ -61,7 +62,7 @@ async function train(berth: string, directory: string, order: string): Promise<v
   await readUntil(fd, bytes => bytes.length > 0)
   writeSync(fd, record(RECORD.done, null))
   await readUntil(fd, isFrame)
-  await child.exited
+  if ((await child.exited) !== 0) throw new Error('Cannot train berth: it failed')
 }
 
 const [berth = '', directory = '', order = ''] = process.argv.slice(2)

@@ -43,11 +43,7 @@ export interface LauncherConnection {
  * @throws {StepError} a step failed
  * @throws {BerthError} cancelled: the launcher died; the rejection of `onAsk`
  */
-export async function converse(
-  launcher: LauncherConnection,
-  plan: Plan,
-  options: LaunchListener,
-): Promise<Launched> {
+export async function converse(launcher: LauncherConnection, plan: Plan, options: LaunchListener): Promise<Launched> {
   await launcher.send(encodePlan(plan))
   let pid = 0
   let refusal: unknown = null

@@ -38,7 +38,7 @@ class Writer {
   }
 
   u8(at: number, value: number): void {
-    this.#view.setUint8(at, value)
+    this.#bytes[at] = value
   }
   u16(at: number, value: number): void {
     this.#view.setUint16(at, value, true)
@@ -62,6 +62,18 @@ class Writer {
     const at = this.reserve(8 + value.length + (terminated ? 1 : 0))
     this.u32(at, value.length)
     this.#bytes.set(value, at + 8)
+    this.align()
+  }
+
+  /** The same of a text, which goes straight to its place. */
+  text(value: string): void {
+    // No UTF-16 unit takes more than three bytes of UTF-8.
+    const at = this.reserve(8 + 3 * value.length + 1)
+    const { written } = encoder.encodeInto(value, this.#bytes.subarray(at + 8))
+    this.length = at + 8 + written + 1
+    this.u32(at, written)
+    this.u32(at + 4, 0)
+    this.#bytes.fill(0, at + 8 + written, at + 8 + 3 * value.length + 1)
     this.align()
   }
 
@@ -90,9 +102,7 @@ export function encodePlan(plan: Plan): Uint8Array {
   writer.u32(0, PLAN_MAGIC)
   writer.u16(8, PLAN_VERSION)
   writer.u16(10, plan.slotCount)
-  STAGES.forEach((stage, index) => {
-    writer.u32(12 + 4 * index, plan[stage].length)
-  })
+  for (const [index, stage] of STAGES.entries()) writer.u32(12 + 4 * index, plan[stage].length)
   for (const stage of STAGES) for (const each of plan[stage]) encodeStep(writer, each)
   writer.u32(4, writer.length)
   return writer.finish()
@@ -101,28 +111,32 @@ export function encodePlan(plan: Plan): Uint8Array {
 function encodeStep(writer: Writer, step: Step): void {
   const start = writer.reserve(STEP_HEADER_BYTES)
   const tolerated = step.tolerate === 'all' ? [TOLERATE_ALL] : (step.tolerate ?? [])
-  const { code, args } = OPS[step.op]
-  writer.u16(start, code)
-  writer.u8(start + 2, tolerated.length)
-  writer.u8(start + 3, step.warn === true ? FLAG_WARN : 0)
-  writer.u16(start + 4, step.skipOnFailure ?? 0)
-  writer.u16(start + 6, step.skipOnSuccess ?? 0)
-  const errnos = writer.reserve(tolerated.length)
-  tolerated.forEach((errno, index) => {
-    writer.u8(errnos + index, errno)
-  })
+  // Two words in place of five fields: nothing here is compiled before the plan is written, and each call counts.
+  const flags = step.warn === true ? FLAG_WARN : 0
+  writer.u32(start, OPS[step.op].code | (tolerated.length << 16) | (flags << 24))
+  writer.u32(start + 4, (step.skipOnFailure ?? 0) | ((step.skipOnSuccess ?? 0) << 16))
+  for (const errno of tolerated) writer.u8(writer.reserve(1), errno)
   writer.align()
-  const kinds: Readonly<Record<string, ArgKind>> = args
   const values = step.args as Readonly<Record<string, unknown>>
-  for (const [name, kind] of Object.entries(kinds)) encodeArg(writer, kind, values[name])
+  for (const [name, kind] of kindsOf(step.op)) encodeArg(writer, kind, values[name])
   writer.u32(start + 8, writer.length - start)
+}
+
+/** A plan has many steps of few kinds. */
+const KINDS = new Map<OpName, readonly (readonly [name: string, kind: ArgKind])[]>()
+
+function kindsOf(op: OpName): readonly (readonly [name: string, kind: ArgKind])[] {
+  const known = KINDS.get(op)
+  if (known !== undefined) return known
+  const kinds = Object.entries<ArgKind>(OPS[op].args)
+  KINDS.set(op, kinds)
+  return kinds
 }
 
 /** The arguments of a step as (kind, value) pairs in wire order. */
 export function argsOf(step: Step): [ArgKind, unknown, string][] {
-  const kinds: Readonly<Record<string, ArgKind>> = OPS[step.op as OpName].args
   const values = step.args as Readonly<Record<string, unknown>>
-  return Object.entries(kinds).map(([name, kind]) => [kind, values[name], name])
+  return kindsOf(step.op).map(([name, kind]) => [kind, values[name], name])
 }
 
 function encodeArg(writer: Writer, kind: ArgKind, value: unknown): void {
@@ -155,7 +169,7 @@ function encodeWire(writer: Writer, wire: (typeof WIRE)[ArgKind], value: unknown
       writer.i64((value as Slot | null)?.index ?? -1)
       break
     case 's':
-      writer.bytes(encoder.encode(withoutNul(value as string)), true)
+      writer.text(withoutNul(value as string))
       break
     case 'l':
       writer.texts((value as readonly string[]).map(withoutNul))

@@ -50,8 +50,8 @@ export type ArgKind = keyof typeof WIRE
 function row<const Args extends Readonly<Record<string, ArgKind>>>(
   code: number,
   args: Args,
-): { code: number; args: Args } {
-  return Object.freeze({ code, args: Object.freeze(args) })
+): { readonly code: number; readonly args: Args } {
+  return { code, args }
 }
 
 export const OPS = {

@@ -4,8 +4,8 @@ import { exitCodeOf } from '../linux/wait-status.ts'
 import { encodePlan } from '../plan/encode.ts'
 import { hostPlan } from '../plan/step.ts'
 import { type Bundle, readBundle } from './bundle.ts'
-import type { FoundContainer } from './container-state.ts'
 import { composeFinish } from './compose-finish.ts'
+import type { FoundContainer } from './container-state.ts'
 import { createContainer, type RunOptions } from './create.ts'
 import { destroyContainer } from './delete.ts'
 import type { Front } from './front.ts'
@@ -39,7 +39,7 @@ async function runInFront(id: string, bundle: Bundle, options: RunOptions, front
   const { launcher } = front
   const created = await createContainer(id, { ...options, launcher, start: 'now', ending: { kind: 'wait' } }, bundle)
   await completeStart({ ...created, status: 'running' }, options)
-  const finish = options.keep ? hostPlan([], 0) : composeFinish(options.root, created, front)
+  const finish = options.keep ? hostPlan([], 0) : composeFinish(options.root, created, front.command)
   await launcher.send(encodePlan(finish))
   return 0
 }

@@ -1,5 +1,4 @@
 import { GivenLauncher } from '../../host/given-launcher.ts'
-import { ownEnvironment } from '../../runtime/host-facts.ts'
 import { runContainer } from '../../runtime/run.ts'
 import type { Grammar } from '../options.ts'
 import { CREATE_OPTIONS, readCreateOptions } from './create-options.ts'
@@ -25,7 +24,7 @@ export const runVerb: RuntimeVerb = {
     return await runContainer(idOperand(call, grammar), {
       ...call.options,
       ...(launcherFd !== null && {
-        front: { launcher: new GivenLauncher(launcherFd), command, environment: ownEnvironment() },
+        front: { launcher: new GivenLauncher(launcherFd), command },
       }),
       ...readCreateOptions(call),
       detach: call.parsed.flag('detach'),
