@@ -22,6 +22,10 @@
 
 static char berth[PATH_MAX];
 
+/* How TypeScript has ended, once it has. */
+static bool berth_ended;
+static int berth_status;
+
 /* Those of src/host/signals.ts, and SIGCHLD, which tells us of our children's ends. */
 static const sigset_t *held_signals(void)
 {
@@ -153,18 +157,26 @@ static void __attribute__((noreturn)) die_by(int signal_)
     _exit(128 + signal_);
 }
 
+/* Reaps TypeScript as soon as it has ended: a zombie would stay as long as the container. */
+static bool berth_changed(const struct context *ctx)
+{
+    if (!berth_ended && waitpid(ctx->front, &berth_status, WNOHANG | WUNTRACED) != ctx->front)
+        return false;
+    berth_ended = !WIFSTOPPED(berth_status);
+    return true;
+}
+
 int front_follow(const struct context *ctx)
 {
     close(STDIN_FILENO);
     close(STDOUT_FILENO);
     for (;;) {
-        int status;
         siginfo_t info;
-        if (waitpid(ctx->front, &status, WNOHANG | WUNTRACED) == ctx->front) {
-            if (WIFSIGNALED(status))
-                die_by(WTERMSIG(status));
-            if (!WIFSTOPPED(status))
-                return WEXITSTATUS(status);
+        if (berth_changed(ctx)) {
+            if (WIFSIGNALED(berth_status))
+                die_by(WTERMSIG(berth_status));
+            if (berth_ended)
+                return WEXITSTATUS(berth_status);
             /* The shell must see that its job has stopped, which is us. */
             raise(SIGSTOP);
             kill(ctx->front, SIGCONT);
@@ -180,6 +192,7 @@ int front_wait(struct context *ctx)
 {
     int status;
     while (waitpid(ctx->child, &status, WNOHANG) != ctx->child) {
+        berth_changed(ctx);
         int number = sigwaitinfo(held_signals(), NULL);
         if (number > 0 && number != SIGCHLD)
             kill(ctx->child, number);

@@ -91,7 +91,9 @@ export async function createContainer(id: string, options: CreateOptions, known?
   let traces: Traces | null = null
   undo.defer(async () => {
     try {
-      await removeLeftover(directory, traces)
+      // A launcher that was there before us has undone what it did, and is nothing that we could leave.
+      const ours = traces === null || options.launcher === undefined ? traces : { ...traces, launcher: null }
+      await removeLeftover(directory, ours)
     } catch (error) {
       // Why the creation failed is the error; this is the second thing to say.
       options.warn(messageOf(error))
