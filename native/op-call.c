@@ -83,6 +83,7 @@ CALL(pidfd_signal, syscall(SYS_pidfd_send_signal, FD(0), INT(1), NULL, 0))
 CALL(cloexec_from, syscall(SYS_close_range, U32(0), ~0u, CLOSE_RANGE_CLOEXEC))
 CALL(setsid, setsid())
 CALL(set_ctty, ioctl(FD(0), TIOCSCTTY, 0))
+CALL(sync_fs, syncfs(FD(0)))
 
 CALL(sethostname, sethostname(TEXT(0), LENGTH(0)))
 CALL(setdomainname, setdomainname(TEXT(0), LENGTH(0)))

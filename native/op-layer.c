@@ -31,10 +31,12 @@ struct chunk {
 
 #define INPUT_BYTES (256u << 10)
 #define TAIL_BYTES (128u << 10)
+#define SHORT_LINK_BYTES 32 /* shorter than any filesystem's limit for that */
 
 struct unpack {
     struct context *ctx;
     int root;
+    uint64_t blocks;                   /* what was made so far, as st_blocks counts */
     size_t start, end;                 /* what of the input is not consumed yet */
     int parent;                        /* the directory of parent_path: entries come directory by directory */
     char parent_path[PATH_MAX];
@@ -160,6 +162,24 @@ static int take_content(struct unpack *u, int fd)
     }
 }
 
+/* Last, as attributes may take a block too. */
+static int count_blocks(struct unpack *u, int fd)
+{
+    struct stat stat;
+    if (fstat(fd, &stat) < 0)
+        return -errno;
+    u->blocks += (uint64_t)stat.st_blocks;
+    return 0;
+}
+
+/* What is about to be removed counts no more, unless it has other names. */
+static void discount_blocks(struct unpack *u, const char *name)
+{
+    struct stat stat;
+    bool is_last = !fstatat(u->parent, name, &stat, AT_SYMLINK_NOFOLLOW) && !S_ISDIR(stat.st_mode) && stat.st_nlink == 1;
+    u->blocks -= is_last ? (uint64_t)stat.st_blocks : 0;
+}
+
 static int unpack_file(struct unpack *u, const char *name)
 {
     int flags = O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC;
@@ -167,7 +187,9 @@ static int unpack_file(struct unpack *u, const char *name)
     if (fd < 0)
         return -errno;
     int error = take_content(u, fd);
-    return error < 0 ? error : set_attributes(u, fd, u->entry.mode < 01000);
+    if (error >= 0)
+        error = set_attributes(u, fd, u->entry.mode < 01000);
+    return error < 0 ? error : count_blocks(u, fd);
 }
 
 static int unpack_link(struct unpack *u, const char *name)
@@ -191,8 +213,13 @@ static int unpack_link(struct unpack *u, const char *name)
 static int set_special_attributes(struct unpack *u, const char *name)
 {
     const struct timespec time = { u->entry.mtime_sec, u->entry.mtime_nsec };
-    if (fchownat(u->parent, name, u->entry.uid, u->entry.gid, AT_SYMLINK_NOFOLLOW) < 0)
+    struct stat stat;
+    bool is_owned = u->entry.uid || u->entry.gid;
+    if (is_owned && fchownat(u->parent, name, u->entry.uid, u->entry.gid, AT_SYMLINK_NOFOLLOW) < 0)
         return -errno;
+    /* A short link lies in its inode; a longer one has a block. */
+    if (u->entry.target_bytes > SHORT_LINK_BYTES && fstatat(u->parent, name, &stat, AT_SYMLINK_NOFOLLOW) == 0)
+        u->blocks += (uint64_t)stat.st_blocks;
     return result(utimensat(u->parent, name, (const struct timespec[]){ time, time }, AT_SYMLINK_NOFOLLOW));
 }
 
@@ -220,7 +247,10 @@ static int unpack_attributes(struct unpack *u)
     int fd SCOPED = tree_open(u->root, u->path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW);
     /* A later entry has taken the directory's place, through a link so that TypeScript could not know. */
     bool replaced = fd == -ENOENT || fd == -ENOTDIR || fd == -ELOOP;
-    return replaced ? 0 : fd < 0 ? fd : set_attributes(u, fd, false);
+    if (fd < 0)
+        return replaced ? 0 : fd;
+    int error = set_attributes(u, fd, false);
+    return error < 0 ? error : count_blocks(u, fd);
 }
 
 static int unpack_named(struct unpack *u, const char *name)
@@ -261,6 +291,7 @@ static int unpack_entry(struct unpack *u)
         return error;
     if (u->entry.kind == ENTRY_WHITEOUT)
         return 0; /* It hides what lower layers have; what this layer has stays (image-spec, Whiteouts). */
+    discount_blocks(u, name);
     error = tree_remove(parent, name); /* The later of two entries counts. */
     return error < 0 ? error : unpack_named(u, name);
 }
@@ -287,6 +318,8 @@ int op_unpack(struct context *ctx, const union arg *args)
     u->root = args[0].fd;
     u->parent = -1;
     int error = unpack_all(u);
+    if (error >= 0)
+        error = send_record(ctx, RECORD_DATA, &u->blocks, sizeof u->blocks);
     forget_parent(u);
     munmap(u, sizeof *u);
     return error;

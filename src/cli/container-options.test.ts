@@ -19,10 +19,8 @@ function read(...args: readonly string[]): ContainerOptions {
   )
 }
 
-const DEFAULT = read('host')
-
 /** Options that say how `berth run` behaves, not what the container is; test/engine has their effects. */
-const OF_THE_COMMAND: readonly string[] = ['cidfile', 'help', 'sig-proxy']
+const OF_THE_COMMAND: readonly string[] = ['cidfile', 'help', 'quiet', 'sig-proxy']
 
 /** For each option a value, and the field that it changes. */
 const EFFECTS: Readonly<Record<string, readonly [value: string | null, field: keyof ContainerOptions]>> = {
@@ -53,7 +51,9 @@ const EFFECTS: Readonly<Record<string, readonly [value: string | null, field: ke
   network: ['host', 'network'],
   'oom-score-adj': ['5', 'oomScoreAdj'],
   'pids-limit': ['5', 'resources'],
+  platform: ['linux/arm64', 'image'],
   privileged: [null, 'privileged'],
+  pull: ['never', 'image'],
   'read-only': [null, 'readonlyRoot'],
   rm: [null, 'autoRemove'],
   rootfs: [null, 'image'],
@@ -77,8 +77,9 @@ describe('every option of the grammar', () => {
 
   test.each(Object.entries(EFFECTS))('--%s changes the options', (name, [value, field]) => {
     const base = name === 'memory-swap' ? ['--memory', '64m'] : []
-    const changed = read(...base, `--${name}`, ...(value === null ? [] : [value]), 'host')
-    const before = base.length === 0 ? DEFAULT : read(...base, 'host')
+    const image = name === 'platform' || name === 'pull' ? 'debian' : 'host'
+    const changed = read(...base, `--${name}`, ...(value === null ? [] : [value]), image)
+    const before = read(...base, image)
     expect(changed[field]).not.toEqual(before[field])
   })
 
@@ -91,9 +92,10 @@ describe('every option of the grammar', () => {
 const good: readonly (readonly [args: readonly string[], options: Partial<ContainerOptions>])[] = [
   [['host'], { image: { kind: 'host' }, command: [], userns: 'auto', network: 'none', noNewPrivileges: true }],
   [['host', 'sh', '-c', '-t'], { command: ['sh', '-c', '-t'], terminal: false }],
-  [['oci:/a/b'], { image: { kind: 'layout', path: '/a/b', tag: null } }],
-  [['oci:/a/b:v1'], { image: { kind: 'layout', path: '/a/b', tag: 'v1' } }],
-  [['oci:/a:b/c'], { image: { kind: 'layout', path: '/a:b/c', tag: null } }],
+  [['debian:12'], { image: { kind: 'stored', text: 'debian:12', platform: null, pull: 'missing' } }],
+  [['oci:/a/b'], { image: { kind: 'layout', path: '/a/b', tag: null, platform: null } }],
+  [['oci:/a/b:v1'], { image: { kind: 'layout', path: '/a/b', tag: 'v1', platform: null } }],
+  [['oci:/a:b/c'], { image: { kind: 'layout', path: '/a:b/c', tag: null, platform: null } }],
   [['--rootfs', '/a/./b'], { image: { kind: 'rootfs', path: '/a/b' } }],
   [['--entrypoint', '', 'host'], { entrypoint: [] }],
   [['--env-file', envFile, '-e', 'A=2', 'host'], { env: ['A=1', 'B=x=y ', 'A=2'] }],
@@ -124,7 +126,10 @@ test.each(good)('readContainerOptions() reads %j', (args, options) => {
 
 const bad: readonly (readonly [args: readonly string[], message: string])[] = [
   [[], 'Cannot run a container: no image given'],
-  [['nosuch'], 'Cannot find image "nosuch"'],
+  [['./nosuch'], 'Cannot find image "./nosuch"'],
+  [['--pull=now', 'x'], 'Cannot use --pull "now"'],
+  [['--platform=linux/amd64', 'host'], 'Cannot use --platform'],
+  [['--pull=always', '--rootfs', '/x'], 'Cannot use --pull'],
   [['--network', 'bridge', 'host'], 'Cannot use --network "bridge": expected none or host'],
   [['--userns', 'keep-id', 'host'], 'Cannot use --userns "keep-id": expected auto or host'],
   [['-w', 'a', 'host'], 'Cannot use working directory "a": expected an absolute path'],

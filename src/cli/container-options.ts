@@ -4,6 +4,7 @@ import type { ContainerOptions, ImageSource, ResourceOptions, UlimitOption } fro
 import { parseByteSize } from '../lib/byte-size.ts'
 import { BerthError, messageOf } from '../lib/error.ts'
 import { parseRlimit, RLIM_INFINITY } from '../linux/rlimits.ts'
+import { parsePlatform } from '../oci/platform.ts'
 import { CONTAINER_DEFAULTS } from '../security/defaults.ts'
 import { parseBind, parseDevice, parseTmpfs } from './mount-flags.ts'
 import type { ParsedOptions } from './options.ts'
@@ -20,7 +21,7 @@ export function readContainerOptions(parsed: ParsedOptions): ContainerOptions {
   const privileged = parsed.flag('privileged')
   const entrypoint = parsed.value('entrypoint')
   return {
-    image: readImage(image, parsed.flag('rootfs')),
+    image: readImage(image, parsed),
     command,
     entrypoint: entrypoint === undefined ? null : entrypoint === '' ? [] : [entrypoint],
     name: parsed.value('name') ?? null,
@@ -64,21 +65,38 @@ export function readContainerOptions(parsed: ParsedOptions): ContainerOptions {
 
 const LAYOUT_PREFIX = 'oci:'
 
-/** `host`, `oci:DIR[:TAG]`, a directory that holds an OCI layout, or with `--rootfs` a root filesystem. */
-function readImage(text: string, rootfs: boolean): ImageSource {
-  if (rootfs) return { kind: 'rootfs', path: resolve(text) }
-  if (text === 'host') return { kind: 'host' }
+/** `host`, `oci:DIR[:TAG]`, with `--rootfs` a root filesystem, else an image of the store by name or id. */
+function readImage(text: string, parsed: ParsedOptions): ImageSource {
+  const platformText = parsed.value('platform')
+  const platform = platformText === undefined ? null : parsePlatform(platformText)
+  const pull = oneOf('pull', parsed.value('pull') ?? 'missing', ['always', 'missing', 'never'] as const)
+  if (parsed.flag('rootfs')) return localImage({ kind: 'rootfs', path: resolve(text) }, parsed)
+  if (text === 'host') return localImage({ kind: 'host' }, parsed)
   if (text.startsWith(LAYOUT_PREFIX)) {
     const rest = text.slice(LAYOUT_PREFIX.length)
     const colon = rest.lastIndexOf(':')
     if (colon > 0 && !rest.slice(colon).includes('/'))
-      return { kind: 'layout', path: resolve(rest.slice(0, colon)), tag: rest.slice(colon + 1) }
-    return { kind: 'layout', path: resolve(rest), tag: null }
+      return { kind: 'layout', path: resolve(rest.slice(0, colon)), tag: rest.slice(colon + 1), platform }
+    return { kind: 'layout', path: resolve(rest), tag: null, platform }
   }
-  if (existsSync(`${text}/oci-layout`)) return { kind: 'layout', path: resolve(text), tag: null }
+  // A path can't be the name of an image, which begins with a letter or digit.
+  if (/^[./]/.test(text) && existsSync(`${text}/oci-layout`))
+    return { kind: 'layout', path: resolve(text), tag: null, platform }
+  if (/^[./]/.test(text))
+    throw new BerthError(
+      'notFound',
+      `Cannot find image "${text}": there is no OCI layout, expected "host", "oci:DIR[:TAG]", a reference, or --rootfs and a directory`,
+    )
+  return { kind: 'stored', text, platform, pull }
+}
+
+/** What is taken from this machine as it is has no other platform than the machine's. */
+function localImage(source: ImageSource, parsed: ParsedOptions): ImageSource {
+  const given = ['platform', 'pull'].find(name => parsed.value(name) !== undefined)
+  if (given === undefined) return source
   throw new BerthError(
-    'notFound',
-    `Cannot find image "${text}": expected "host", "oci:DIR[:TAG]", a directory with an OCI layout, or --rootfs and a directory`,
+    'invalidArgument',
+    `Cannot use --${given}: the image is this machine's own, not one of a registry`,
   )
 }
 

@@ -1,6 +1,7 @@
 import { engineRoots, type GivenRoots } from '../engine/data-root.ts'
 import { explainContainer } from '../engine/explain-container.ts'
 import { openImage } from '../engine/open-image.ts'
+import { StateDatabase } from '../engine/state-database.ts'
 import { BerthError } from '../lib/error.ts'
 import { printPlan } from '../plan/print.ts'
 import { readContainerOptions } from './container-options.ts'
@@ -25,7 +26,13 @@ export async function explainCommand(args: readonly string[], given: GivenRoots)
   }
   const options = readContainerOptions(parsed)
   const engine = { roots: engineRoots(given), warn: (message: string) => console.error(`berth: warning: ${message}`) }
-  const image = await openImage(options.image, engine.roots.data, engine.warn)
+  // Only an image of the store needs the database, which is made when it is opened.
+  const image = await openImage(options.image, {
+    ...engine,
+    get database() {
+      return new StateDatabase(engine.roots.data)
+    },
+  })
   process.stdout.write(printPlan(await explainContainer(options, image, engine)))
   return 0
 }

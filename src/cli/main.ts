@@ -1,6 +1,7 @@
 import { basename } from 'node:path'
 import manifest from '../../package.json' with { type: 'json' }
 import type { GivenRoots } from '../engine/data-root.ts'
+import { LAYER_WORKER_ARGUMENT } from '../snapshot/layer-worker-argument.ts'
 import { COMMANDS, type CommandEntry, type CommandGroup } from './commands.ts'
 import { ENGINE_FAILURE, fail } from './failure.ts'
 import { type Grammar, helpText, parseOptions, UsageError } from './options.ts'
@@ -20,6 +21,8 @@ const GRAMMAR: Grammar = {
 
 /** Runs one command line. `name`: how the program was called; as `runc` or `berth-runc` it is the OCI runtime. */
 async function main(name: string, args: readonly string[]): Promise<number> {
+  // What unpacks layers is this program too; nobody types that.
+  if (args[0] === LAYER_WORKER_ARGUMENT) return await (await import('../snapshot/layer-worker.ts')).runLayerWorker()
   if (/(^|-)runc$/.test(name)) return await (await import('./runtime/command.ts')).runtimeCommand(args)
   const parsed = parseOptions(GRAMMAR, args)
   const [word, ...rest] = parsed.operands

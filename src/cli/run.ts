@@ -1,6 +1,7 @@
 import { closeSync, openSync, rmSync, writeFileSync } from 'node:fs'
 import type { ContainerOptions } from '../engine/container-options.ts'
 import type { GivenRoots } from '../engine/data-root.ts'
+import type { PullShow } from '../engine/image-engine.ts'
 import {
   attachContainer,
   type Engine,
@@ -23,7 +24,7 @@ import { type Grammar, helpText, parseOptions } from './options.ts'
 export const RUN_GRAMMAR: Grammar = {
   name: 'run',
   operands: 'IMAGE [COMMAND [ARG...]]',
-  help: 'Runs a command in a new container. IMAGE is "host" (this machine, copy-on-write), an OCI layout directory, or with --rootfs a directory.',
+  help: 'Runs a command in a new container. IMAGE is the name or id of an image, pulled when it is missing; "host" (this machine, copy-on-write); oci:DIR[:TAG], an OCI layout; or with --rootfs a directory.',
   options: CONTAINER_OPTIONS,
   stopAtOperand: true,
 }
@@ -42,7 +43,8 @@ export async function runCommand(args: readonly string[], roots: GivenRoots): Pr
   const options = readContainerOptions(parsed)
   if (options.terminal && options.interactive && !process.stdin.isTTY)
     throw new BerthError('invalidArgument', 'Cannot run with -it: the input device is not a TTY')
-  const engine = openEngine(roots, message => console.error(`berth: warning: ${message}`))
+  const opened = openEngine(roots, message => console.error(`berth: warning: ${message}`))
+  const engine = parsed.flag('quiet') ? opened : { ...opened, showPull }
   using idFile = openIdFile(parsed.value('cidfile'))
   try {
     return await runAndRemove(options, engine, { idFile, proxySignals: parsed.value('sig-proxy') !== 'false' })
@@ -51,6 +53,13 @@ export async function runCommand(args: readonly string[], roots: GivenRoots): Pr
     fail(error)
     return error.exitCode
   }
+}
+
+/** As docker's: what is missing and how it comes, where it does not mix with the program's output. */
+async function showPull(name: string): Promise<PullShow> {
+  console.error(`Unable to find image '${name}' locally`)
+  const { TransferShow } = await import('./transfer-show.ts')
+  return new TransferShow(process.stderr, 'pull')
 }
 
 /** Takes the name of the file at once, before there is a container that could not be told of; removed when none was. */
@@ -93,10 +102,17 @@ async function runAndRemove(
   let container: EngineContainer
   {
     // Until the program runs there is nobody to pass a signal on to: what was made is put away, and we end by it.
+    const stopped = new AbortController()
     using _ = forwardSignals(signal => {
       interrupted ??= signal
+      stopped.abort()
     })
-    container = await makeContainer(options, engine)
+    try {
+      container = await makeContainer(options, { ...engine, signal: stopped.signal })
+    } catch (error) {
+      if (interrupted === null || !(error instanceof BerthError) || error.category !== 'cancelled') throw error
+      return SIGNALLED + interrupted
+    }
   }
   if (interrupted !== null) {
     await putAway(container, SIGNALLED + interrupted, engine)

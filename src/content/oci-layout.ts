@@ -2,16 +2,22 @@ import { constants } from 'node:fs'
 import { type FileHandle, open } from 'node:fs/promises'
 import { BerthError } from '../lib/error.ts'
 import { object, oneOf, parseJson, required } from '../lib/json-shape.ts'
-import type { Descriptor } from '../oci/descriptor.ts'
 import { digestAlgorithm, digestHex } from '../oci/digest.ts'
-import { DOCUMENT_LIMIT_BYTES, type Index, parseIndex } from '../oci/manifest.ts'
+import { DOCUMENT_LIMIT_BYTES, decodeDocument } from '../oci/document.ts'
+import { type Index, parseIndex } from '../oci/manifest.ts'
 import { OCI_INDEX } from '../oci/media-types.ts'
+import { type OwnedFile, openError, openOnly, openRegularFile, owned, piecesOf } from './regular-file.ts'
+import { type BlobName, verifiedRead, wholeDocument } from './verified-read.ts'
 
-const { O_RDONLY, O_DIRECTORY, O_NOFOLLOW, O_NONBLOCK } = constants
-const PIECE_BYTES = 256 * 1024
-const MARKER = 'oci-layout'
+const { O_RDONLY, O_DIRECTORY } = constants
 
-const marker = object<{ readonly imageLayoutVersion: string }>({ imageLayoutVersion: required(oneOf(['1.0.0'])) })
+/** The file that makes a directory a layout. */
+export const LAYOUT_MARKER = 'oci-layout'
+
+/** The shape of {@link LAYOUT_MARKER}. */
+export const layoutMarker = object<{ readonly imageLayoutVersion: string }>({
+  imageLayoutVersion: required(oneOf(['1.0.0'])),
+})
 
 /**
  * An OCI image layout: a directory with `oci-layout`, `index.json` and `blobs/<algorithm>/<encoded>`, opened for reading.
@@ -33,20 +39,16 @@ export class OciLayout implements AsyncDisposable {
   /** @throws {BerthError} notFound: no directory; invalidArgument: no layout, or a damaged one */
   static async open(path: string): Promise<OciLayout> {
     await using directory = await openDirectory(path)
-    const version = await readText(directory.handle, MARKER, path)
-    parseJson(version, `${path}/${MARKER}`, marker)
+    const version = await readText(directory.handle, LAYOUT_MARKER, path)
+    parseJson(version, `${path}/${LAYOUT_MARKER}`, layoutMarker)
     const index = parseIndex(await readText(directory.handle, 'index.json', path), `${path}/index.json`, OCI_INDEX)
     return new OciLayout(path, index, await openBelow(directory.handle, 'blobs', O_RDONLY | O_DIRECTORY, path))
   }
 
   /** The text of a document, whole and verified. @throws {BerthError} as {@link read}, and when it has more than 4 MiB */
-  async readDocument(descriptor: Descriptor): Promise<string> {
-    if (descriptor.sizeBytes > DOCUMENT_LIMIT_BYTES) {
-      throw this.#unusable(descriptor, `it has ${descriptor.sizeBytes} bytes, expected at most ${DOCUMENT_LIMIT_BYTES}`)
-    }
-    const pieces: Uint8Array[] = []
-    for await (const piece of this.read(descriptor)) pieces.push(piece)
-    return decodeText(Buffer.concat(pieces), this.#nameOf(descriptor))
+  async readDocument(descriptor: BlobName): Promise<string> {
+    const name = this.#nameOf(descriptor)
+    return decodeDocument(await wholeDocument(descriptor, name, this.read(descriptor)), name)
   }
 
   /**
@@ -54,32 +56,16 @@ export class OciLayout implements AsyncDisposable {
    * given the content that the descriptor names.
    * @throws {BerthError} notFound; invalidArgument: not a regular file, or of another size or digest
    */
-  async *read(descriptor: Descriptor): AsyncGenerator<Uint8Array> {
-    const { digest, sizeBytes } = descriptor
-    const algorithm = digestAlgorithm(digest)
+  async *read(descriptor: BlobName, signal?: AbortSignal): AsyncGenerator<Uint8Array> {
+    const algorithm = digestAlgorithm(descriptor.digest)
     await using directory = owned(await openBelow(this.#blobs, algorithm, O_RDONLY | O_DIRECTORY, this.path))
-    await using file = owned(await openFile(directory.handle, digestHex(digest), `${this.path}/blobs/${algorithm}`))
-    const { size } = await file.handle.stat()
-    if (size !== sizeBytes) throw this.#unusable(descriptor, `it has ${size} bytes, expected ${sizeBytes}`)
-    const hasher = new Bun.CryptoHasher(algorithm)
-    let total = 0
-    for await (const piece of piecesOf(file.handle)) {
-      total += piece.length
-      if (total > sizeBytes) throw this.#unusable(descriptor, `it has more than ${sizeBytes} bytes`)
-      hasher.update(piece)
-      yield piece
-    }
-    const actual = `${algorithm}:${hasher.digest('hex')}`
-    if (total !== sizeBytes || actual !== digest)
-      throw this.#unusable(descriptor, `its content has the digest ${actual}`)
+    const name = digestHex(descriptor.digest)
+    await using file = await openFile(directory.handle, name, `${this.path}/blobs/${algorithm}`)
+    yield* verifiedRead(file.handle, descriptor, this.#nameOf(descriptor), signal)
   }
 
-  #nameOf({ digest }: Descriptor): string {
+  #nameOf({ digest }: BlobName): string {
     return `blob ${digest} of ${this.path}`
-  }
-
-  #unusable(descriptor: Descriptor, why: string): BerthError {
-    return new BerthError('invalidArgument', `Cannot read ${this.#nameOf(descriptor)}: ${why}`)
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -87,16 +73,8 @@ export class OciLayout implements AsyncDisposable {
   }
 }
 
-interface Owned extends AsyncDisposable {
-  readonly handle: FileHandle
-}
-
-function owned(handle: FileHandle): Owned {
-  return { handle, [Symbol.asyncDispose]: () => handle.close() }
-}
-
 /** The layout's own path is the user's: links in it are followed. */
-async function openDirectory(path: string): Promise<Owned> {
+async function openDirectory(path: string): Promise<OwnedFile> {
   try {
     return owned(await open(path, O_RDONLY | O_DIRECTORY))
   } catch (error) {
@@ -106,31 +84,19 @@ async function openDirectory(path: string): Promise<Owned> {
 
 /** Opens a name in an open directory. The path through /proc makes of open(2) an openat(2). */
 async function openBelow(directory: FileHandle, name: string, flags: number, path: string): Promise<FileHandle> {
-  try {
-    return await open(`/proc/self/fd/${directory.fd}/${name}`, flags | O_NOFOLLOW)
-  } catch (error) {
-    throw openError(error, `${path}/${name}`)
-  }
+  return await openOnly(below(directory, name), `${path}/${name}`, flags)
 }
 
-async function openFile(directory: FileHandle, name: string, path: string): Promise<FileHandle> {
-  // O_NONBLOCK: a named pipe must not make it wait.
-  const handle = await openBelow(directory, name, O_RDONLY | O_NONBLOCK, path)
-  const stat = await handle.stat()
-  if (stat.isFile()) return handle
-  await handle.close()
-  throw new BerthError('invalidArgument', `Cannot open "${path}/${name}": it is no regular file`)
+function openFile(directory: FileHandle, name: string, path: string): Promise<OwnedFile> {
+  return openRegularFile(below(directory, name), `${path}/${name}`)
 }
 
-function openError(error: unknown, path: string): BerthError {
-  const code = (error as NodeJS.ErrnoException).code ?? 'an unknown error'
-  if (code === 'ENOENT') return new BerthError('notFound', `Cannot open "${path}": it is not there`, { cause: error })
-  const why = code === 'ELOOP' ? 'it is a link' : code === 'ENOTDIR' ? 'it is a link or no directory' : code
-  return new BerthError('invalidArgument', `Cannot open "${path}": ${why}`, { cause: error })
+function below(directory: FileHandle, name: string): string {
+  return `/proc/self/fd/${directory.fd}/${name}`
 }
 
 async function readText(directory: FileHandle, name: string, path: string): Promise<string> {
-  await using file = owned(await openFile(directory, name, path))
+  await using file = await openFile(directory, name, path)
   const pieces: Uint8Array[] = []
   let total = 0
   for await (const piece of piecesOf(file.handle)) {
@@ -143,22 +109,5 @@ async function readText(directory: FileHandle, name: string, path: string): Prom
     }
     pieces.push(piece)
   }
-  return decodeText(Buffer.concat(pieces), `"${path}/${name}"`)
-}
-
-async function* piecesOf(handle: FileHandle): AsyncGenerator<Uint8Array> {
-  for (;;) {
-    const buffer = Buffer.allocUnsafe(PIECE_BYTES)
-    const { bytesRead } = await handle.read(buffer, 0, PIECE_BYTES, null)
-    if (bytesRead === 0) return
-    yield buffer.subarray(0, bytesRead)
-  }
-}
-
-function decodeText(bytes: Uint8Array, name: string): string {
-  try {
-    return new TextDecoder('utf-8', { fatal: true }).decode(bytes)
-  } catch (cause) {
-    throw new BerthError('invalidArgument', `Cannot read ${name}: it is not UTF-8`, { cause })
-  }
+  return decodeDocument(Buffer.concat(pieces), `"${path}/${name}"`)
 }

@@ -1,3 +1,4 @@
+import type { Platform } from '../oci/platform.ts'
 import type { DockerProfile } from '../security/docker-profile.ts'
 
 /** Where a container's filesystem comes from. */
@@ -6,7 +7,23 @@ export type ImageSource =
   /** A directory with a root filesystem in it; the container writes to a layer of its own on top. */
   | { readonly kind: 'rootfs'; readonly path: string }
   /** An OCI image layout directory, and which of its images. */
-  | { readonly kind: 'layout'; readonly path: string; readonly tag: string | null }
+  | {
+      readonly kind: 'layout'
+      readonly path: string
+      readonly tag: string | null
+      /** Null: this machine's. */
+      readonly platform: Platform | null
+    }
+  /** An image of the store by name or id, pulled when it is not there. */
+  | {
+      readonly kind: 'stored'
+      readonly text: string
+      readonly platform: Platform | null
+      readonly pull: PullPolicy
+    }
+
+/** When to pull an image that is to run. */
+export type PullPolicy = 'always' | 'missing' | 'never'
 
 /** A bind mount. */
 export interface BindOption {

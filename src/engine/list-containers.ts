@@ -32,7 +32,7 @@ function statusOfRow(row: ContainerRow, { roots }: Engine): ContainerStatus {
  * @throws {BerthError} notFound; invalidArgument: more than one begins so; conflict: it runs and `force` is not given
  */
 export async function removeContainer(text: string, force: boolean, engine: Engine): Promise<void> {
-  const row = findRow(text, listContainers(engine))
+  const row = findContainerRow(text, engine)
   if (row.status !== 'stopped' && !force)
     throw new BerthError(
       'conflict',
@@ -43,7 +43,13 @@ export async function removeContainer(text: string, force: boolean, engine: Engi
   engine.database.remove(row.id)
 }
 
-function findRow(text: string, rows: readonly ListedContainer[]): ListedContainer {
+/**
+ * The container that a user means.
+ * @param text its name, its id, or a beginning of its id that no other has
+ * @throws {BerthError} notFound; invalidArgument: more than one begins so
+ */
+export function findContainerRow(text: string, engine: Engine): ListedContainer {
+  const rows = listContainers(engine)
   const exact = rows.find(({ name, id }) => name === text || id === text)
   if (exact !== undefined) return exact
   const [first, second] = /^[0-9a-f]+$/.test(text) ? rows.filter(({ id }) => id.startsWith(text)) : []

@@ -1,22 +1,28 @@
+import { foreignArchitectureProblem } from '../host/foreign-architecture.ts'
 import { openHostImage } from '../image/host-image.ts'
 import type { RunnableImage } from '../image/image.ts'
 import { openRootfs } from '../image/rootfs-image.ts'
+import { BerthError } from '../lib/error.ts'
 import type { ImageSource } from './container-options.ts'
+import type { ImageEngine } from './image-engine.ts'
 
 /** Makes an image ready to run: whatever it takes to have its layers as directories. */
-export async function openImage(
-  source: ImageSource,
-  dataRoot: string,
-  warn: (message: string) => void,
-): Promise<RunnableImage> {
+export async function openImage(source: ImageSource, engine: ImageEngine): Promise<RunnableImage> {
   switch (source.kind) {
     case 'host':
-      return openHostImage(dataRoot)
+      return openHostImage(engine.roots.data)
     case 'rootfs':
       return openRootfs(source.path)
     case 'layout': {
+      const problem = source.platform === null ? null : foreignArchitectureProblem(source.platform.architecture)
+      if (problem !== null) throw new BerthError('unavailable', `Cannot run an image of "${source.path}": ${problem}`)
       const { openLayoutImage } = await import('../image/oci-layout-image.ts')
-      return await openLayoutImage(source, dataRoot, { warn })
+      const options = { warn: engine.warn, ...(source.platform === null ? {} : { platform: source.platform }) }
+      return await openLayoutImage(source, engine.roots.data, options)
+    }
+    case 'stored': {
+      const { openReference } = await import('./open-reference.ts')
+      return await openReference(source, engine)
     }
   }
 }

@@ -32,6 +32,7 @@ import type { ContainerOptions } from './container-options.ts'
 import { findDevices } from './host-devices.ts'
 import { resolveImageUser } from './image-user.ts'
 import { hasMounts, makePatchwork, type Patchwork, type PatchworkInput, readPatchwork } from './patchwork.ts'
+import { writeRootRecord } from './root-record.ts'
 import { chooseCgroup, containerIds, isRootless } from './rootless.ts'
 
 /** A container that is described completely, and not made yet. */
@@ -156,6 +157,7 @@ export function makeContainerDirectory(
     writeFileSync(join(directory, name), content[name], { mode: 0o644 })
     if (range !== null) chownSync(join(directory, name), owner, owner)
   }
+  writeRootRecord(directory, description.root, options)
   writeFileSync(join(directory, 'config.json'), formatJson(description.spec, '  '), { mode: 0o600 })
 }
 

@@ -2,6 +2,8 @@ import { mkdirSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { ownIdentity } from '../host/process-identity.ts'
 import { connectShim, type ShimConnection } from '../host/shim-client.ts'
+import type { StoredUse } from '../image/image.ts'
+import { ImageRecords } from '../image/image-records.ts'
 import { BerthError, messageOf } from '../lib/error.ts'
 import { SHIM_SOCKET } from '../runtime/compose-shim.ts'
 import type { FoundContainer } from '../runtime/container-state.ts'
@@ -12,6 +14,7 @@ import { CONTAINER_DEFAULTS } from '../security/defaults.ts'
 import { checkName, generateName, newContainerId } from './container-name.ts'
 import type { BindOption, ContainerOptions } from './container-options.ts'
 import { type EngineRoots, engineRoots, type GivenRoots } from './data-root.ts'
+import type { ImageEngine } from './image-engine.ts'
 import { openImage } from './open-image.ts'
 import {
   bundleOf,
@@ -28,6 +31,9 @@ export interface Engine {
   readonly roots: EngineRoots
   readonly database: StateDatabase
   readonly warn: (message: string) => void
+  readonly showPull?: NonNullable<ImageEngine['showPull']>
+  /** Ends what makes a container wait: a pull. */
+  readonly signal?: AbortSignal
 }
 
 /** Opens the engine of the user who calls; by default in the usual places. */
@@ -58,7 +64,7 @@ export function containerDirectory(roots: EngineRoots, id: string): string {
 export async function makeContainer(options: ContainerOptions, engine: Engine): Promise<EngineContainer> {
   const { roots } = engine
   const name = options.name === null ? generateName() : checkName(options.name)
-  const image = await openImage(options.image, roots.data, engine.warn)
+  const image = await openImage(options.image, engine)
   const id = newContainerId()
   const directory = containerDirectory(roots, id)
   const { database } = engine
@@ -67,13 +73,17 @@ export async function makeContainer(options: ContainerOptions, engine: Engine): 
     id,
     name,
     image: image.name,
+    imageDigest: image.stored?.image ?? null,
+    manifestDigest: image.stored?.manifest.digest ?? null,
     command: options.command,
     labels: options.labels,
     created: new Date().toISOString(),
     autoRemove: options.autoRemove,
     client: ownIdentity(),
   }
-  const range = database.add(row, options.userns === 'auto' && !isRootless())
+  const { stored } = image
+  const keep = stored === undefined ? undefined : (): void => keepFor(id, stored, database)
+  const range = database.add(row, options.userns === 'auto' && !isRootless(), keep)
   undo.defer(() => database.remove(id))
   undo.defer(() => removeContainerDirectory(directory))
   const description = await describeContainer(id, options, image, range, directory)
@@ -83,6 +93,11 @@ export async function makeContainer(options: ContainerOptions, engine: Engine): 
   const created = await createContainer(id, create, bundleOf(description, directory))
   undo.move()
   return { id, name, directory, autoRemove: options.autoRemove, created }
+}
+
+/** From now on the image's content stays as long as the container does, whatever becomes of the image. */
+function keepFor(id: string, { image, manifest }: StoredUse, database: StateDatabase): void {
+  new ImageRecords(database.sqlite).keepFor(id, image, manifest, Date.now())
 }
 
 /** As with docker, a directory to bind that does not exist is made. */

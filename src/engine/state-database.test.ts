@@ -17,6 +17,8 @@ function row(id: string, name = `name-${id}`): Omit<ContainerRow, 'rangeStart' |
     id,
     name,
     image: 'host',
+    imageDigest: null,
+    manifestDigest: null,
     command: ['sh', '-c', 'echo "x"'],
     labels: { a: 'b' },
     created: '2024-01-02T03:04:05.678Z',
@@ -77,7 +79,7 @@ test('add() of several processes at once never gives a range twice, and a name o
     const me = process.argv.at(-1)
     let conflicts = 0
     for (let count = 0; count < 25; count++) {
-      const own = { image: 'host', command: [], labels: {}, created: '', autoRemove: true, client: { pid: 1, startTicks: 1 } }
+      const own = { image: 'host', imageDigest: null, manifestDigest: null, command: [], labels: {}, created: '', autoRemove: true, client: { pid: 1, startTicks: 1 } }
       database.add({ ...own, id: me + count, name: me + count }, true)
       try { database.add({ ...own, id: me + 'x' + count, name: 'shared' + count }, true) }
       catch (error) { if (error.category !== 'conflict') throw error; conflicts++ }

@@ -11,6 +11,9 @@ export interface ContainerRow {
   readonly id: string
   readonly name: string
   readonly image: string
+  /** Target and manifest of an image of the store; null: it was made of something else. */
+  readonly imageDigest: string | null
+  readonly manifestDigest: string | null
   /** What it runs, as written. */
   readonly command: readonly string[]
   readonly labels: Readonly<Record<string, string>>
@@ -55,10 +58,10 @@ export class StateDatabase {
   }
 
   /**
-   * Adds a container, with a range of host ids that no other container has when it wants one.
+   * Adds a container, with a range of host ids that no other container has when it wants one. `keep` is called in the same transaction.
    * @throws {BerthError} conflict: the name is taken; unavailable: no range is left
    */
-  add(row: Omit<ContainerRow, 'rangeStart' | 'exitCode'>, wantsRange: boolean): IdRange | null {
+  add(row: Omit<ContainerRow, 'rangeStart' | 'exitCode'>, wantsRange: boolean, keep?: () => void): IdRange | null {
     const insert = this.#database.transaction((): IdRange | null => {
       const taken = this.#database.query('SELECT id FROM container WHERE name = ?').get(row.name)
       if (taken !== null)
@@ -70,12 +73,14 @@ export class StateDatabase {
       const range = wantsRange ? allocateRange(new Set(used.map(([start]) => Number(start)))) : null
       this.#database
         .query(
-          'INSERT INTO container (id, name, image, command, labels, created, range_start, auto_remove, client_pid, client_ticks) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)',
+          'INSERT INTO container (id, name, image, image_digest, manifest_digest, command, labels, created, range_start, auto_remove, client_pid, client_ticks) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)',
         )
         .run(
           row.id,
           row.name,
           row.image,
+          row.imageDigest,
+          row.manifestDigest,
           JSON.stringify(row.command),
           JSON.stringify(row.labels),
           row.created,
@@ -84,6 +89,7 @@ export class StateDatabase {
           row.client.pid,
           row.client.startTicks,
         )
+      keep?.()
       return range
     })
     return insert.immediate()
@@ -103,21 +109,39 @@ export class StateDatabase {
   list(): readonly ContainerRow[] {
     return this.#database
       .query(
-        'SELECT id, name, image, command, labels, created, range_start, auto_remove, exit_code, client_pid, client_ticks FROM container ORDER BY created',
+        'SELECT id, name, image, image_digest, manifest_digest, command, labels, created, range_start, auto_remove, exit_code, client_pid, client_ticks FROM container ORDER BY created',
       )
       .values()
-      .map(([id, name, image, command, labels, created, rangeStart, autoRemove, exitCode, pid, ticks]) => ({
-        id: String(id),
-        name: String(name),
-        image: String(image),
-        command: JSON.parse(String(command)) as readonly string[],
-        labels: JSON.parse(String(labels)) as Readonly<Record<string, string>>,
-        created: String(created),
-        rangeStart: rangeStart === null ? null : Number(rangeStart),
-        autoRemove: autoRemove === 1,
-        exitCode: exitCode === null ? null : Number(exitCode),
-        client: { pid: Number(pid), startTicks: Number(ticks) },
-      }))
+      .map(
+        ([
+          id,
+          name,
+          image,
+          imageDigest,
+          manifestDigest,
+          command,
+          labels,
+          created,
+          rangeStart,
+          autoRemove,
+          exitCode,
+          pid,
+          ticks,
+        ]) => ({
+          id: String(id),
+          name: String(name),
+          image: String(image),
+          imageDigest: imageDigest === null ? null : String(imageDigest),
+          manifestDigest: manifestDigest === null ? null : String(manifestDigest),
+          command: JSON.parse(String(command)) as readonly string[],
+          labels: JSON.parse(String(labels)) as Readonly<Record<string, string>>,
+          created: String(created),
+          rangeStart: rangeStart === null ? null : Number(rangeStart),
+          autoRemove: autoRemove === 1,
+          exitCode: exitCode === null ? null : Number(exitCode),
+          client: { pid: Number(pid), startTicks: Number(ticks) },
+        }),
+      )
   }
 }
 

@@ -1,6 +1,6 @@
 import { invariant } from '../lib/error.ts'
 import { O_NOCTTY, O_RDWR } from '../linux/open-flags.ts'
-import { rawTermios, TERMIOS_BYTES } from '../linux/termios.ts'
+import { rawTermios, silentTermios, TERMIOS_BYTES } from '../linux/termios.ts'
 import { SlotTable } from '../plan/slots.ts'
 import { step } from '../plan/step.ts'
 import { Helper } from './helper.ts'
@@ -16,7 +16,16 @@ export function terminalSize(): { readonly rows: number; readonly columns: numbe
  * Puts the terminal that we are controlled from into raw mode until disposed. Through berth-init, because Bun 1.4.5's setRawMode
  * leaves output processing on, which full-screen programs do not survive. Without a terminal nothing happens.
  */
-export async function rawTerminal(): Promise<AsyncDisposable> {
+export function rawTerminal(): Promise<AsyncDisposable> {
+  return changedTerminal(rawTermios, 'put it into raw mode')
+}
+
+/** Keeps the terminal that we are controlled from from showing what is typed until disposed, for a password. */
+export function silentTerminal(): Promise<AsyncDisposable> {
+  return changedTerminal(silentTermios, 'turn off its echo')
+}
+
+async function changedTerminal(change: (settings: Uint8Array) => Uint8Array, why: string): Promise<AsyncDisposable> {
   if (process.stdin.isTTY !== true) return { [Symbol.asyncDispose]: () => Promise.resolve() }
   const helper = new Helper()
   const tty = new SlotTable().allocate('terminal of the caller')
@@ -28,7 +37,7 @@ export async function rawTerminal(): Promise<AsyncDisposable> {
   invariant(before?.length === TERMIOS_BYTES, 'settings of a terminal')
   const set = (settings: Uint8Array, why: string): Promise<unknown> =>
     helper.run([step('tty_set', { fd: tty, settings }, why)])
-  await set(rawTermios(before), 'put it into raw mode')
+  await set(change(before), why)
   return {
     async [Symbol.asyncDispose]() {
       await set(before, 'put it back')

@@ -108,6 +108,15 @@ export class ImageRecords {
     }))
   }
 
+  /** The names of the images that a blob is a part of, sorted. */
+  namesWith(digest: Digest): readonly string[] {
+    return this.#rows(
+      `SELECT name FROM image_name JOIN image_content ON image_content.image = image_name.digest
+       WHERE kind = 'blob' AND image_content.digest = ? ORDER BY name`,
+      [digest],
+    ).map(([name]) => String(name))
+  }
+
   /** The content that must stay for an image. */
   contentOf(digest: Digest): readonly ContentItem[] {
     return this.#rows('SELECT kind, digest, size_bytes FROM image_content WHERE image = ?', [digest]).map(contentItem)
@@ -150,6 +159,29 @@ export class ImageRecords {
     this.#exclusively(() => {
       this.#expect(digest)
       this.#run('UPDATE image SET pinned = ? WHERE digest = ?', [pinned ? 1 : 0, digest])
+    })
+  }
+
+  /**
+   * Keeps what a container of one of an image's platforms needs for as long as the container is there, and remembers the use. To be called in
+   * the transaction that makes the container's row: until then nothing needs to hold the content, since the image does.
+   * @throws {BerthError} conflict: the image was removed after it was looked up
+   */
+  keepFor(container: string, image: Digest, manifest: ImageManifest, nowMs: number): void {
+    this.#exclusively(() => {
+      const rows = this.#rows('SELECT 1 FROM image_manifest WHERE image = ? AND digest = ?', [image, manifest.digest])
+      if (rows.length === 0) throw new BerthError('conflict', `Cannot use image "${image}": it was removed meanwhile`)
+      const { digest, configDigest, layers } = manifest
+      const keep = (kind: ContentKind, digests: readonly Digest[]): void =>
+        this.#run('INSERT OR IGNORE INTO container_content SELECT ?, ?, value FROM json_each(?)', [
+          ...[container, kind, JSON.stringify(digests)],
+        ])
+      keep('blob', [digest, configDigest, ...layers.map(layer => layer.digest)])
+      keep(
+        'layer',
+        layers.map(layer => layer.diffId),
+      )
+      this.touch(image, nowMs)
     })
   }
 

@@ -3,6 +3,7 @@
  *
  * `image` is a target (an index or a manifest), `image_manifest` each platform of it that is here, `image_content` all that must stay
  * for its sake, `container_content` all that must stay for a container's. A lease keeps what is coming in; it counts while its process lives.
+ * `transfer` says who is bringing in which blob, so that of two pulls at once one does.
  */
 export const IMAGE_SCHEMA = `
 CREATE TABLE image (
@@ -54,5 +55,12 @@ CREATE TABLE lease_item (
   kind TEXT NOT NULL,
   digest TEXT NOT NULL,
   PRIMARY KEY (lease, kind, digest)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE transfer (
+  digest TEXT PRIMARY KEY,
+  owner TEXT NOT NULL,
+  pid INTEGER NOT NULL,
+  start_ticks INTEGER NOT NULL,
+  beat_ms INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 `

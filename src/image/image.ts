@@ -1,7 +1,15 @@
+import type { Digest } from '../oci/digest.ts'
 import type { ImageConfig } from '../oci/image-config.ts'
 import type { VeilEntry } from '../runtime/container-input.ts'
+import type { ImageManifest } from './image-record.ts'
 
 export type { ImageConfig }
+
+/** An image of the store, and which of its platforms. */
+export interface StoredUse {
+  readonly image: Digest
+  readonly manifest: ImageManifest
+}
 
 /** An image whose layers are on disk, so that a container can be put on top of them. */
 export interface RunnableImage {
@@ -11,6 +19,8 @@ export interface RunnableImage {
   readonly lowers: readonly string[]
   /** What of the layers a container does not see. */
   readonly veil?: readonly VeilEntry[]
+  /** Where it is an image of the store: what has to stay there as long as a container of it does. */
+  readonly stored?: StoredUse
 }
 
 /** The config of a root filesystem that says nothing of itself: a program to run, and nothing else. */

@@ -9,6 +9,7 @@ import { linuxPlatform, type Platform, platformDistance, printPlatform } from '.
 import { type Layer, LayerStore } from '../snapshot/layer-store.ts'
 import type { UnpackLimits } from '../snapshot/unpack-limits.ts'
 import type { RunnableImage } from './image.ts'
+import { lowersOf } from './lowers.ts'
 import { resolveManifest } from './resolve-manifest.ts'
 
 /** Decompressing one layer and writing another overlap; more at once only compete for the disk. */
@@ -126,15 +127,4 @@ async function unpackAll(
   const failure = results.find(result => result.status === 'rejected')
   if (failure !== undefined) throw failed.signal.reason
   return layers
-}
-
-/**
- * Topmost first, down to a layer that hides all below it. Of a layer that is there twice the upper one counts: it holds
- * all that the lower one does, and overlayfs refuses a directory that is there twice.
- */
-function lowersOf(layers: readonly Layer[]): readonly string[] {
-  const topmostFirst = layers.toReversed()
-  const lastIndex = topmostFirst.findIndex(layer => layer.isOpaque)
-  const seen = lastIndex < 0 ? topmostFirst : topmostFirst.slice(0, lastIndex + 1)
-  return [...new Set(seen.map(layer => layer.path))]
 }

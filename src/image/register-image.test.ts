@@ -5,9 +5,10 @@ import type { Descriptor } from '../oci/descriptor.ts'
 import { type Digest, parseDigest } from '../oci/digest.ts'
 import { OCI_CONFIG, OCI_INDEX, OCI_LAYER, OCI_MANIFEST } from '../oci/media-types.ts'
 import type { Platform } from '../oci/platform.ts'
+import { INDEX_DEPTH_LIMIT } from './choose-manifest.ts'
 import { ImageRecords } from './image-records.ts'
 import { IMAGE_SCHEMA } from './image-schema.ts'
-import { IMAGE_DOCUMENTS_LIMIT, INDEX_DEPTH_LIMIT, registerImage } from './register-image.ts'
+import { IMAGE_DOCUMENTS_LIMIT, registerImage } from './register-image.ts'
 
 function digestOf(bytes: Uint8Array | string): Digest {
   return parseDigest(`sha256:${createHash('sha256').update(bytes).digest('hex')}`)

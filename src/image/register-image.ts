@@ -3,6 +3,7 @@ import type { Descriptor } from '../oci/descriptor.ts'
 import type { Digest } from '../oci/digest.ts'
 import type { Index, Manifest } from '../oci/manifest.ts'
 import { isConfigType, isIndexType, isManifestType } from '../oci/media-types.ts'
+import { INDEX_DEPTH_LIMIT } from './choose-manifest.ts'
 import {
   type DocumentSource,
   imageManifest,
@@ -28,8 +29,6 @@ export interface RegisterOptions {
   readonly onMoved?: (moved: readonly MovedName[]) => void
 }
 
-/** An index may name indexes; real ones do so once. */
-export const INDEX_DEPTH_LIMIT = 4
 /** Documents that one image may consist of: a hundred platforms with an attestation and a signature each are fewer. */
 export const IMAGE_DOCUMENTS_LIMIT = 1000
 

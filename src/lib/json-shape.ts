@@ -220,6 +220,42 @@ export function object<T>(properties: Properties<T>): Shape<T> {
   }
 }
 
+/**
+ * Like `object()`, but refuses a property whose name differs from a known one in case only: Go's parser takes one for the other, so
+ * that two readers of the same bytes would see two documents.
+ */
+export function exactObject<T>(properties: Properties<T>): Shape<T> {
+  const shape = object(properties)
+  const names = new Map(Object.keys(properties).map(name => [name.toLowerCase(), name]))
+  return (value, place) => {
+    for (const name of Object.keys(plainObject(value, place))) {
+      const known = names.get(name.toLowerCase())
+      if (known !== undefined && known !== name) {
+        throw shapeError(name, below(place, name), `the spelling ${known}`)
+      }
+    }
+    return shape(value, place)
+  }
+}
+
+/** The properties of an object that are not among `known`, as they are. They may nest as deep as `DEPTH_LIMIT`. */
+export function otherProperties(known: ReadonlySet<string>): Shape<Readonly<Record<string, unknown>>> {
+  return (value, place) => {
+    const entries = Object.entries(plainObject(value, place)).filter(([name]) => !known.has(name))
+    for (const [name, each] of entries) checkDepth(each, below(place, name), DEPTH_LIMIT)
+    return Object.fromEntries(entries)
+  }
+}
+
+/** What is written out again by a recursive function must not nest deeper than its stack. */
+const DEPTH_LIMIT = 64
+
+function checkDepth(value: unknown, place: Place, limit: number): void {
+  if (typeof value !== 'object' || value === null) return
+  if (limit === 0) throw shapeError(value, place, `a value that nests at most ${DEPTH_LIMIT} deep`)
+  for (const each of Object.values(value)) checkDepth(each, place, limit - 1)
+}
+
 function missingError(name: string, place: Place): BerthError {
   const { path, document } = below(place, name)
   return new BerthError('invalidArgument', `Cannot parse ${document.name}: ${path} is absent, expected it to be there`)

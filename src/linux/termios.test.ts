@@ -1,5 +1,5 @@
 import { expect, test } from 'bun:test'
-import { rawTermios, TERMIOS_BYTES } from './termios.ts'
+import { rawTermios, silentTermios, TERMIOS_BYTES } from './termios.ts'
 
 /** What TCGETS gives for a terminal as `stty sane` leaves it. */
 const SANE = Uint8Array.from([
@@ -21,4 +21,11 @@ test('rawTermios() keeps the speed, the control characters and its input as they
   expect([...raw.subarray(17, 22)]).toEqual([...SANE.subarray(17, 22)])
   expect(SANE[4]).toBe(0x05)
   expect(raw[8]).toBe(0xbf)
+})
+
+test('silentTermios() turns off the echo of everything but line ends, and changes nothing else', () => {
+  const silent = silentTermios(SANE)
+  const flags = (settings: Uint8Array): number => new DataView(settings.buffer).getUint32(12, true)
+  expect(flags(silent)).toBe((flags(SANE) & ~0o10) | 0o100) // ECHO, ECHONL
+  expect([...silent].filter((byte, at) => byte !== SANE[at] && (at < 12 || at >= 16))).toEqual([])
 })

@@ -49,3 +49,13 @@ export function rawTermios(settings: Uint8Array): Uint8Array {
   view.setUint8(OFFSET.cc + VTIME, 0)
   return raw
 }
+
+/** The same settings without echo: lines are edited and signals sent as before, but nothing of them is seen. */
+export function silentTermios(settings: Uint8Array): Uint8Array {
+  const silent = settings.slice()
+  const view = new DataView(silent.buffer)
+  const flags = view.getUint32(OFFSET.lflag, true)
+  // The end of the line is shown, so that what is printed next has one of its own.
+  view.setUint32(OFFSET.lflag, (flags & ~ECHO) | ECHONL, true)
+  return silent
+}

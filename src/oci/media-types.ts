@@ -11,6 +11,15 @@ export const DOCKER_INDEX = 'application/vnd.docker.distribution.manifest.list.v
 export const DOCKER_MANIFEST = 'application/vnd.docker.distribution.manifest.v2+json'
 export const DOCKER_CONFIG = 'application/vnd.docker.container.image.v1+json'
 
+/** The two bytes `{}`, where a document must name a blob and there is none. */
+export const OCI_EMPTY = 'application/vnd.oci.empty.v1+json'
+
+// Of 2014 to 2016. Its layers are named compressed only, and its signature covers text that has to be made up again.
+const SCHEMA_1: readonly string[] = [
+  'application/vnd.docker.distribution.manifest.v1+json',
+  'application/vnd.docker.distribution.manifest.v1+prettyjws',
+]
+
 const INDEXES: readonly string[] = [OCI_INDEX, DOCKER_INDEX]
 const MANIFESTS: readonly string[] = [OCI_MANIFEST, DOCKER_MANIFEST]
 const CONFIGS: readonly string[] = [OCI_CONFIG, DOCKER_CONFIG]
@@ -38,6 +47,11 @@ export function isIndexType(mediaType: string): boolean {
 /** The manifest of one image. */
 export function isManifestType(mediaType: string): boolean {
   return MANIFESTS.includes(mediaType)
+}
+
+/** A manifest of Docker's schema 1, which is not read. */
+export function isSchema1Type(mediaType: string): boolean {
+  return SCHEMA_1.includes(mediaType)
 }
 
 /** The config of an image that can run; the config of an artifact has another type. */

@@ -3,7 +3,7 @@
  * Source: image-spec › Image Index › platform; Platform Variants. Names are Go's GOOS and GOARCH.
  */
 import { BerthError } from '../lib/error.ts'
-import { list, object, required, type Shape, text } from '../lib/json-shape.ts'
+import { exactObject, list, required, type Shape, text } from '../lib/json-shape.ts'
 
 /** Where an image can run. `variant` is of the processor, such as `v8` of arm64. */
 export interface Platform {
@@ -15,7 +15,7 @@ export interface Platform {
 }
 
 /** The shape of a platform in an index. */
-export const platform: Shape<Platform> = object<Platform>({
+export const platform: Shape<Platform> = exactObject<Platform>({
   os: required(text),
   architecture: required(text),
   variant: text,
@@ -74,12 +74,15 @@ function normalize(platform: Platform): Platform {
 
 /**
  * How well an image for `offered` runs on `wanted`: 0 perfectly, a larger number less so (an older variant), null not at all.
- * An absent variant is the architecture's usual one: amd64 v1, arm v7, arm64 v8.
+ * An absent variant is the architecture's usual one: amd64 v1, arm v7, arm64 v8. What needs a feature of the system runs only where that is
+ * there; `os.version` says something of Windows only, which nothing here runs.
  */
 export function platformDistance(wanted: Platform, offered: Platform): number | null {
   const want = normalize(wanted)
   const offer = normalize(offered)
   if (want.os !== offer.os || want.architecture !== offer.architecture) return null
+  const features = want['os.features'] ?? []
+  if (offer['os.features']?.some(feature => !features.includes(feature))) return null
   const wantVariant = want.variant ?? DEFAULT_VARIANT[want.architecture] ?? ''
   const offerVariant = offer.variant ?? DEFAULT_VARIANT[want.architecture] ?? ''
   if (wantVariant === offerVariant) return 0

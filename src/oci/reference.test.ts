@@ -179,7 +179,7 @@ const domain = fc.oneof(
 const reference: fc.Arbitrary<Reference> = fc
   .record({
     domain: domain.map(each => (each === 'index.docker.io' ? 'docker.io' : each)),
-    path: fc.array(component, { minLength: 1, maxLength: 4 }).map(parts => parts.join('/')),
+    path: fc.array(component, { minLength: 1, maxLength: 3 }).map(parts => parts.join('/')),
     tag: fc.option(fc.stringMatching(/^[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}$/)),
     digest: fc.option(fc.constantFrom(parseDigest(digest), parseDigest(`sha512:${hex}${hex}`))),
   })

@@ -192,6 +192,11 @@ export const OPS = {
   tty_get: row(103, { fd: 'fd' }),
   tty_set: row(104, { fd: 'fd', settings: 'bytes' }),
 
+  // Trees, read. What they say goes out as DATA, see docs/plan-protocol.md.
+  pack: row(105, { root: 'fd', lower: 'fd', content: 'int' }),
+  names: row(106, { root: 'fd', path: 'bytes' }),
+  sync_fs: row(120, { fd: 'fd' }),
+
   // Where a plan ends and TypeScript goes on.
   call: row(118, { path: 'path', args: 'texts', env: 'texts' }),
 } as const

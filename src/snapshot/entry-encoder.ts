@@ -31,50 +31,61 @@ export interface EntryFields {
 const HEADER_BYTES = 48
 const CHUNK_BYTES = 16
 const INITIAL_BYTES = 512 * 1024
+/** From here on a piece of content is handed over as it is: copying it would cost more than sending it by itself. */
+const DIRECT_BYTES = 32 * 1024
 /** What an entry may need besides its header: berth-init holds no more. */
-export const ENTRY_TAIL_LIMIT_BYTES = 128 * 1024
+export const ENTRY_TAIL_LIMIT_BYTES: number = 128 * 1024
+const NO_TIME = { seconds: 0, nanoseconds: 0 }
+const NO_XATTRS: ReadonlyMap<string, string> = new Map()
 
 /** Collects encoded entries until they are taken. */
 export class EntryEncoder {
   #bytes = Buffer.allocUnsafe(INITIAL_BYTES)
-  #length = 0
+  #view = viewOf(this.#bytes)
+  /** What was added to the buffer, and from where on it is in no part yet. */
+  #end = 0
+  #start = 0
+  #parts: Uint8Array[] = []
+  #partBytes = 0
 
   /** Adds an entry. Path and target hold no NUL. */
   entry(kind: keyof typeof ENTRY_KINDS, path: string, fields: EntryFields = {}): void {
-    const target = fields.target ?? ''
-    const xattrBytes = sizeOf(fields.xattrs)
+    const { target = '', xattrs = NO_XATTRS, mtime = NO_TIME } = fields
+    const xattrBytes = xattrs.size === 0 ? 0 : sizeOf(xattrs)
     const at = this.#reserve(HEADER_BYTES + path.length + target.length + 2 + xattrBytes)
-    const bytes = this.#bytes
-    const seconds = fields.mtime?.seconds ?? 0
-    const numbers = [
-      ENTRY_KINDS[kind],
-      fields.mode ?? 0,
-      fields.uid ?? 0,
-      fields.gid ?? 0,
-      fields.major ?? 0,
-      fields.minor ?? 0,
-      fields.mtime?.nanoseconds ?? 0,
-      path.length + 1,
-      seconds,
-      Math.floor(seconds / 2 ** 32),
-      target.length + 1,
-      xattrBytes,
-    ]
-    let to = at
-    for (const number of numbers) to = bytes.writeInt32LE(number | 0, to)
-    to = this.#text(target, this.#text(path, to))
-    for (const [name, value] of fields.xattrs ?? []) {
-      to = bytes.writeUInt32LE(value.length, bytes.writeUInt32LE(name.length + 1, to))
-      to = this.#text(name, to)
-      to += bytes.write(value, to, 'latin1')
+    const view = this.#view
+    view.setUint32(at, ENTRY_KINDS[kind], true)
+    view.setUint32(at + 4, fields.mode ?? 0, true)
+    view.setUint32(at + 8, fields.uid ?? 0, true)
+    view.setUint32(at + 12, fields.gid ?? 0, true)
+    view.setUint32(at + 16, fields.major ?? 0, true)
+    view.setUint32(at + 20, fields.minor ?? 0, true)
+    view.setUint32(at + 24, mtime.nanoseconds, true)
+    view.setUint32(at + 28, path.length + 1, true)
+    setInt64(view, at + 32, mtime.seconds)
+    view.setUint32(at + 40, target.length + 1, true)
+    view.setUint32(at + 44, xattrBytes, true)
+    let to = this.#text(target, this.#text(path, at + HEADER_BYTES))
+    if (xattrBytes === 0) return
+    for (const [name, value] of xattrs) {
+      view.setUint32(to, name.length + 1, true)
+      view.setUint32(to + 4, value.length, true)
+      to = this.#text(name, to + 8)
+      to += this.#bytes.write(value, to, 'latin1')
     }
   }
 
-  /** Adds a piece of the content of the file that was added last. */
+  /** Adds a piece of the content of the file that was added last. It may be kept until it is taken. */
   chunk(offset: number, data: Uint8Array): void {
-    const at = this.#chunkHeader(offset, data.length)
-    this.#reserve(data.length)
-    this.#bytes.set(data, at + CHUNK_BYTES)
+    this.#chunkHeader(offset, data.length)
+    if (data.length < DIRECT_BYTES) {
+      const at = this.#reserve(data.length)
+      this.#bytes.set(data, at)
+    } else {
+      this.#closePart()
+      this.#parts.push(data)
+      this.#partBytes += data.length
+    }
   }
 
   /** Ends the content of the file that was added last. */
@@ -82,24 +93,32 @@ export class EntryEncoder {
     this.#chunkHeader(sizeBytes, 0)
   }
 
-  #chunkHeader(offset: number, length: number): number {
+  #chunkHeader(offset: number, length: number): void {
     const at = this.#reserve(CHUNK_BYTES)
-    this.#bytes.writeBigUInt64LE(BigInt(offset), at)
-    this.#bytes.writeBigUInt64LE(BigInt(length), at + 8)
-    return at
+    setInt64(this.#view, at, offset)
+    setInt64(this.#view, at + 8, length)
   }
 
-  /** What has been added since the last time. Its memory belongs to the caller. */
-  take(): Uint8Array {
-    const taken = this.#bytes.subarray(0, this.#length)
-    this.#bytes = Buffer.allocUnsafe(INITIAL_BYTES)
-    this.#length = 0
+  /** What has been added since the last time, in its order. It is lent until something is added again. */
+  take(): readonly Uint8Array[] {
+    this.#closePart()
+    const taken = this.#parts
+    this.#parts = []
+    this.#partBytes = 0
+    this.#start = 0
+    this.#end = 0
     return taken
   }
 
   /** How many bytes wait to be taken. */
   get length(): number {
-    return this.#length
+    return this.#partBytes + this.#end - this.#start
+  }
+
+  #closePart(): void {
+    if (this.#end > this.#start) this.#parts.push(this.#bytes.subarray(this.#start, this.#end))
+    this.#partBytes += this.#end - this.#start
+    this.#start = this.#end
   }
 
   #text(text: string, to: number): number {
@@ -109,19 +128,31 @@ export class EntryEncoder {
   }
 
   #reserve(bytes: number): number {
-    const at = this.#length
-    this.#length += bytes
-    if (this.#length > this.#bytes.length) {
-      const grown = Buffer.allocUnsafe(Math.max(this.#length, 2 * this.#bytes.length))
-      grown.set(this.#bytes.subarray(0, at))
+    const at = this.#end
+    this.#end += bytes
+    if (this.#end > this.#bytes.length) {
+      // What is in parts already stays where it is.
+      const grown = Buffer.allocUnsafe(Math.max(this.#end, 2 * this.#bytes.length))
+      grown.set(this.#bytes.subarray(this.#start, at), this.#start)
       this.#bytes = grown
+      this.#view = viewOf(grown)
     }
     return at
   }
 }
 
-function sizeOf(xattrs: ReadonlyMap<string, string> | undefined): number {
+function viewOf(bytes: Uint8Array): DataView {
+  return new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
+}
+
+/** A whole number of at most 53 bits, negative ones in two's complement. */
+function setInt64(view: DataView, at: number, value: number): void {
+  view.setUint32(at, value >>> 0, true)
+  view.setInt32(at + 4, Math.floor(value / 2 ** 32), true)
+}
+
+function sizeOf(xattrs: ReadonlyMap<string, string>): number {
   let bytes = 0
-  for (const [name, value] of xattrs ?? []) bytes += 8 + name.length + 1 + value.length
+  for (const [name, value] of xattrs) bytes += 8 + name.length + 1 + value.length
   return bytes
 }

@@ -7,6 +7,9 @@ const NAME_LIMIT_BYTES = 255
 /** Deeper than any real tree, shallow enough for whatever walks it by recursion. */
 const DEPTH_LIMIT = 256
 
+/** An empty component, `.`, `..`, or a NUL. 255 bytes hold at most 128 levels. */
+const UNUSUAL = /(?:^|\/)\.{0,2}(?:\/|$)|\0/
+
 const WHITEOUT_PREFIX = '.wh.'
 const OPAQUE_NAME = '.wh..wh..opq'
 const AUFS_PREFIX = '.wh..wh.'
@@ -22,6 +25,8 @@ export function printName(name: string): string {
  * @throws {BerthError} invalidArgument: it holds `..` or a NUL, or is too long or deep for a file
  */
 export function parseEntryPath(name: string): string {
+  // Most names need no second look: nothing to leave out, and too short to be too long or deep.
+  if (name.length <= NAME_LIMIT_BYTES && !UNUSUAL.test(name)) return name
   const components = name.split('/').filter(each => each !== '' && each !== '.')
   const path = components.join('/')
   const problem = components.includes('..')

@@ -16,7 +16,7 @@ function compose(...entries: readonly ArchiveEntry[]): {
   const composer = new LayerComposer(DEFAULT_UNPACK_LIMITS, message => warnings.push(message))
   new TarParser(composer).push(archive(...entries))
   for (const _ of composer.finish());
-  return { lines: decode(Buffer.from(composer.encoder.take())), composer, warnings }
+  return { lines: decode(Buffer.concat(composer.encoder.take())), composer, warnings }
 }
 
 function decode(bytes: Buffer): string[] {

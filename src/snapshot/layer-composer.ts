@@ -4,6 +4,7 @@ import type { TarHandler } from '../lib/tar/parser.ts'
 import { S_IFBLK, S_IFCHR, S_IFIFO } from '../linux/open-flags.ts'
 import { ENTRY_TAIL_LIMIT_BYTES, EntryEncoder } from './entry-encoder.ts'
 import { parentOf, parseEntryPath, parseMarker, printName } from './entry-path.ts'
+import { isPortableXattr } from './portable-xattrs.ts'
 import type { UnpackLimits } from './unpack-limits.ts'
 
 /** What a directory gets when all that is in it is there: its content changes its times, and its mode may forbid changes. */
@@ -199,6 +200,7 @@ export class LayerComposer implements TarHandler {
 
   /** The attributes that mean the same on every machine. @throws {BerthError} invalidArgument: too many */
   #xattrs(entry: TarEntry): ReadonlyMap<string, string> {
+    if (entry.xattrs.size === 0) return entry.xattrs
     const kept = new Map<string, string>()
     let bytes = 0
     for (const [name, value] of entry.xattrs) {
@@ -228,16 +230,6 @@ export class LayerComposer implements TarHandler {
 }
 
 const NODE_TYPES = { character: S_IFCHR, block: S_IFBLK, fifo: S_IFIFO } as const
-
-/**
- * Labels of a security module belong to the machine that wrote them; `trusted.overlay.*`, `user.overlay.*` and fuse-overlayfs's
- * own would let a layer redirect look-ups in the layers below it.
- */
-function isPortableXattr(name: string): boolean {
-  if (/\0/.test(name) || name.length > 255) return false
-  if (name.startsWith('user.')) return !/^user\.(?:overlay|fuseoverlayfs)\./.test(name)
-  return ['security.capability', 'system.posix_acl_access', 'system.posix_acl_default'].includes(name)
-}
 
 function linkTarget(entry: TarEntry): string {
   const target = parseEntryPath(entry.linkname)

@@ -1,35 +1,30 @@
-import { mkdir, readFile, rename, writeFile } from 'node:fs/promises'
+import { renameSync } from 'node:fs'
+import { mkdir, readdir, rename } from 'node:fs/promises'
 import { join } from 'node:path'
 import { BerthError } from '../lib/error.ts'
-import { flag, integer, object, parseJson, required } from '../lib/json-shape.ts'
-import { TarParser } from '../lib/tar/parser.ts'
-import { type Digest, digestAlgorithm, digestHex } from '../oci/digest.ts'
-import { decompress } from './decompress.ts'
-import { LayerComposer } from './layer-composer.ts'
-import { makingName, removeLeftovers, removeTree } from './leftovers.ts'
+import { type Digest, digestAlgorithm, digestHex, parseDigest } from '../oci/digest.ts'
+import type { LayerFacts } from './layer-job.ts'
+import { isLayerUnkept, keepLayer, readLayerFacts, writeLayerRecord } from './layer-record.ts'
+import { makingName, removeLeftovers, removeTree, removingName, syncFilesystem } from './leftovers.ts'
 import { DEFAULT_UNPACK_LIMITS, type UnpackLimits } from './unpack-limits.ts'
-import { UnpackProcess } from './unpack-process.ts'
 
 /**
  * Layers, each unpacked once and alone, in directories named by the digest of the uncompressed archive (the diffID):
  *
  *     <data root>/layers/sha256/<hex>/root/        what overlayfs takes as a lower directory
- *     <data root>/layers/sha256/<hex>/layer.json   what was found out on the way
+ *     <data root>/layers/sha256/<hex>/layer.json   what was found out on the way, see layer-record.ts
  *     <data root>/layers/.making-<pid>-…/          the same, incomplete
+ *     <data root>/layers/.removing-<pid>-…/        the same, not used any more
  *
  * A layer appears by one rename when it is complete and its digest is verified; it never changes after that.
  * So it is there or not whatever gets killed, and no lock is needed: of two processes that unpack the same layer
  * at once the first one's stays. Layers need no parents, so that all layers of an image can be unpacked at the same time.
+ * What has to be there after a loss of power, too, is made so by `keep()`.
  */
-export interface Layer {
+export interface Layer extends LayerFacts {
   readonly diffId: Digest
   /** Absolute path of the directory for overlayfs. */
   readonly path: string
-  /** Layers below this one are not to be seen at all: it has an opaque whiteout in its root. */
-  readonly isOpaque: boolean
-  readonly entryCount: number
-  /** The sizes of its files, holes included. */
-  readonly contentBytes: number
 }
 
 /** How to unpack one layer. */
@@ -37,24 +32,20 @@ export interface UnpackOptions {
   readonly limits?: UnpackLimits
   /** Told what is left out of the layer. */
   readonly warn?: (message: string) => void
+  /** Cancels at once, also while the blob is waited for. */
   readonly signal?: AbortSignal
 }
 
-type Facts = Pick<Layer, 'isOpaque' | 'entryCount' | 'contentBytes'>
-
-const FACTS = 'layer.json'
 const ROOT = 'root'
 const ROOT_MODE = 0o755
-/** Enough to keep berth-init busy, little enough to hold. */
-const SEND_BYTES = 256 * 1024
-
-const count = required(integer(0, Number.MAX_SAFE_INTEGER))
-const facts = object<Facts>({ isOpaque: required(flag), entryCount: count, contentBytes: count })
+/** How often a directory is replaced whose layer a loss of power has cut off, while others do the same. */
+const REPLACE_ATTEMPTS = 10
 
 /** The layers below one data root. */
 export class LayerStore {
   readonly #directory: string
   readonly #unpacking = new Map<Digest, Promise<Layer>>()
+  readonly #condemned = new Set<string>()
 
   private constructor(directory: string) {
     this.#directory = directory
@@ -73,27 +64,38 @@ export class LayerStore {
   /** The layer, or null when it is not unpacked. @throws {BerthError} invalidArgument: its layer.json is damaged */
   async find(diffId: Digest): Promise<Layer | null> {
     const directory = this.#pathOf(diffId)
-    try {
-      const path = join(directory, FACTS)
-      const { value } = parseJson(await readFile(path, 'utf8'), path, facts)
-      return { diffId, path: join(directory, ROOT), ...value }
-    } catch (error) {
-      if ((error as NodeJS.ErrnoException).code === 'ENOENT') return null
-      throw error
+    const facts = await readLayerFacts(directory)
+    return facts === null ? null : { diffId, path: join(directory, ROOT), ...facts }
+  }
+
+  /** What a layer takes on the disk, as `du` counts its tree; null when it is not there. @throws as {@link find} */
+  async sizeOf(diffId: Digest): Promise<number | null> {
+    return (await this.find(diffId))?.diskBytes ?? null
+  }
+
+  /** The layers that are there, also those that a loss of power has made useless: each can be condemned. */
+  async list(): Promise<readonly Digest[]> {
+    const found: Digest[] = []
+    const algorithms = (await readdir(this.#directory)).filter(name => !name.startsWith('.'))
+    for (const algorithm of algorithms) {
+      for (const hex of await readdir(join(this.#directory, algorithm))) found.push(parseDigest(`${algorithm}:${hex}`))
     }
+    return found
   }
 
   /**
-   * The layer, unpacked from its blob (compressed or not) when it is not there; `open` is called only then.
+   * The layer, unpacked from its blob (compressed or not) when it is not there; `open` is called only then, and iterated to
+   * its end: what it throws there, because the blob is not the one it should be, keeps the layer from appearing.
+   * It is decompressed, hashed and parsed in another process; waits for its turn when many are unpacked at once.
    * On throw nothing of it remains.
    * @throws {BerthError} invalidArgument: not a tar archive, an entry with no place in a layer, or another digest than `diffId`;
-   * unavailable: a limit is exceeded, the disk is full; whatever reading the blob throws
+   * unavailable: a limit is exceeded, the disk is full; cancelled: the process that unpacks was killed; whatever reading the blob throws
    */
   async unpack(diffId: Digest, open: () => AsyncIterable<Uint8Array>, options: UnpackOptions = {}): Promise<Layer> {
     const found = this.#unpacking.get(diffId) ?? (await this.find(diffId))
     if (found !== null) return await found
     // Another caller may have begun while this one looked.
-    const unpacking = this.#unpacking.get(diffId) ?? this.#make(diffId, open(), options)
+    const unpacking = this.#unpacking.get(diffId) ?? this.#make(diffId, open, options)
     this.#unpacking.set(diffId, unpacking)
     try {
       return await unpacking
@@ -102,22 +104,81 @@ export class LayerStore {
     }
   }
 
-  async #make(diffId: Digest, blob: AsyncIterable<Uint8Array>, options: UnpackOptions): Promise<Layer> {
+  /**
+   * Sees to it that layers will still be there, whole, after a loss of power: once for all layers of an image, before
+   * something that survives one refers to them. Does nothing for layers that are safe already, or not there.
+   * @throws {StepError} the disk has failed
+   */
+  async keep(diffIds: readonly Digest[]): Promise<void> {
+    const directories = diffIds.map(diffId => this.#pathOf(diffId))
+    const unkept = await Promise.all(directories.map(isLayerUnkept))
+    if (!unkept.includes(true)) return
+    await syncFilesystem(this.#directory)
+    await Promise.all(directories.filter((_, index) => unkept[index]).map(keepLayer))
+  }
+
+  /**
+   * Takes layers away, so that from now on they are not there; their space is free after {@link removeCondemned}, or after
+   * the next `open()` if this process dies before. Synchronous: it stands inside a transaction in which nothing refers to them.
+   * Those that are not there do not matter. @returns the layers that were there
+   */
+  condemnNow(diffIds: Iterable<Digest>): readonly Digest[] {
+    return [...diffIds].filter(diffId => {
+      const name = removingName()
+      try {
+        renameSync(this.#pathOf(diffId), join(this.#directory, name))
+      } catch (error) {
+        if ((error as NodeJS.ErrnoException).code === 'ENOENT') return false
+        throw error
+      }
+      this.#condemned.add(name)
+      return true
+    })
+  }
+
+  /** Removes what {@link condemnNow} has taken away. @throws {StepError} */
+  async removeCondemned(): Promise<void> {
+    for (const name of this.#condemned) {
+      await removeTree(this.#directory, name)
+      this.#condemned.delete(name)
+    }
+  }
+
+  async #make(diffId: Digest, open: () => AsyncIterable<Uint8Array>, options: UnpackOptions): Promise<Layer> {
+    const { limits = DEFAULT_UNPACK_LIMITS, warn = () => undefined, signal } = options
     const name = makingName()
     const making = join(this.#directory, name)
-    await mkdir(join(making, ROOT), { recursive: true, mode: ROOT_MODE })
+    const target = join(making, ROOT)
+    await mkdir(target, { recursive: true, mode: ROOT_MODE })
     try {
-      const value = await unpackInto(join(making, ROOT), diffId, blob, options)
-      await writeFile(join(making, FACTS), `${JSON.stringify(value)}\n`)
-      const directory = this.#pathOf(diffId)
-      await mkdir(join(directory, '..'), { recursive: true })
-      const isFirst = await renameUnlessThere(making, directory)
-      if (!isFirst) await removeTree(this.#directory, name)
-      return { diffId, path: join(directory, ROOT), ...value }
+      // On the start path of a container nothing is unpacked.
+      const { unpackElsewhere } = await import('./layer-workers.ts')
+      const told = { warn: (message: string) => warn(`layer ${diffId}: ${message}`), signal }
+      const facts = await unpackElsewhere({ target, diffId, limits }, open, told)
+      await writeLayerRecord(making, facts)
+      return await this.#publish(diffId, name, { diffId, path: join(this.#pathOf(diffId), ROOT), ...facts })
     } catch (error) {
       await removeTree(this.#directory, name)
       throw namingLayer(error, diffId)
     }
+  }
+
+  /** Gives a complete layer its name, unless another process was faster. */
+  async #publish(diffId: Digest, name: string, made: Layer): Promise<Layer> {
+    const directory = this.#pathOf(diffId)
+    await mkdir(join(directory, '..'), { recursive: true })
+    for (let attempt = 1; ; attempt++) {
+      if (await renameUnlessThere(join(this.#directory, name), directory)) break
+      const found = await this.find(diffId)
+      if (found !== null) {
+        await removeTree(this.#directory, name)
+        return found
+      }
+      if (attempt === REPLACE_ATTEMPTS) throw new BerthError('conflict', `Cannot replace "${directory}": it is in use`)
+      this.condemnNow([diffId])
+    }
+    await this.removeCondemned()
+    return made
   }
 
   #pathOf(diffId: Digest): string {
@@ -141,35 +202,4 @@ function namingLayer(error: unknown, diffId: Digest): unknown {
   if (!(error instanceof BerthError)) return error
   const why = error.message.replace(/^Cannot unpack the layer: /, '')
   return new BerthError(error.category, `Cannot unpack layer "${diffId}": ${why}`, { cause: error })
-}
-
-/** Reads, decides, hands over, and verifies: the archive never is in memory as a whole. */
-async function unpackInto(
-  target: string,
-  diffId: Digest,
-  blob: AsyncIterable<Uint8Array>,
-  { limits = DEFAULT_UNPACK_LIMITS, warn = () => undefined, signal }: UnpackOptions,
-): Promise<Facts> {
-  const hasher = new Bun.CryptoHasher(digestAlgorithm(diffId))
-  const composer = new LayerComposer(limits, message => warn(`layer ${diffId}: ${message}`))
-  const parser = new TarParser(composer)
-  await using unpacking = new UnpackProcess(target)
-  for await (const piece of decompress(blob, limits)) {
-    signal?.throwIfAborted()
-    hasher.update(piece)
-    parser.push(piece)
-    if (composer.encoder.length >= SEND_BYTES) await unpacking.send(composer.encoder.take())
-  }
-  parser.finish()
-  const actual = `${digestAlgorithm(diffId)}:${hasher.digest('hex')}`
-  if (actual !== diffId) {
-    throw new BerthError('invalidArgument', `Cannot verify the layer: its content has the digest ${actual}`)
-  }
-  for (const _ of composer.finish()) {
-    if (composer.encoder.length >= SEND_BYTES) await unpacking.send(composer.encoder.take())
-  }
-  await unpacking.send(composer.encoder.take())
-  await unpacking.finish()
-  const { isRootOpaque: isOpaque, entryCount, contentBytes } = composer
-  return { isOpaque, entryCount, contentBytes }
 }

@@ -1,4 +1,4 @@
-/** What a layer may be before it is taken for an attack on the disk or the memory. All of them can be raised. */
+/** What a layer may be before it is taken for an attack on the disk or the memory. All of them can be raised; they are whole numbers. */
 export interface UnpackLimits {
   /** The archive uncompressed, and also the sum of its files' sizes with their holes. */
   readonly bytes: number

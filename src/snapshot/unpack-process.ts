@@ -95,7 +95,8 @@ export function unpackPlan(target: string): Plan {
 export class UnpackProcess implements AsyncDisposable {
   readonly #plan: Plan
   readonly #process: Bun.Subprocess<'pipe', 'pipe', 'inherit'>
-  readonly #outcome: Promise<StepError | BerthError | null>
+  /** What the layer takes on the disk, or what went wrong. */
+  readonly #outcome: Promise<number | StepError | BerthError>
 
   /** Starts it for an empty directory; its failures come from the methods. */
   constructor(target: string) {
@@ -105,32 +106,36 @@ export class UnpackProcess implements AsyncDisposable {
     this.#process.stdin.write(encodePlan(this.#plan))
   }
 
-  /** Hands over entries; resolves when they are in the pipe. @throws {BerthError} the process failed: see {@link finish} */
-  async send(entries: Uint8Array): Promise<void> {
+  /** Hands over encoded entries; resolves when they are in the socket. @throws {BerthError} the process failed: see {@link finish} */
+  async send(entries: readonly Uint8Array[]): Promise<void> {
     try {
-      this.#process.stdin.write(entries)
+      for (const part of entries) this.#process.stdin.write(part)
       await this.#process.stdin.flush()
     } catch (error) {
       // EPIPE: it has ended, and its last record says why.
-      throw (await this.#outcome) ?? error
+      const outcome = await this.#outcome
+      throw typeof outcome === 'number' ? error : outcome
     }
   }
 
   /**
-   * Waits until the last entry, which must have been sent, is unpacked.
+   * Waits until the last entry, which must have been sent, is unpacked; the bytes that the layer takes on the disk.
    * @throws {StepError} an entry could not be made; the message names it
    * @throws {BerthError} cancelled: the process was killed
    */
-  async finish(): Promise<void> {
-    const error = await this.#outcome
-    if (error !== null) throw error
+  async finish(): Promise<number> {
+    const outcome = await this.#outcome
+    if (typeof outcome !== 'number') throw outcome
+    return outcome
   }
 
-  async #listen(): Promise<StepError | BerthError | null> {
+  async #listen(): Promise<number | StepError | BerthError> {
     const reader = new RecordReader(this.#process.stdout)
+    let diskBytes = 0
     for (;;) {
       const record = await reader.next()
-      if (record?.kind === 'done') return null
+      if (record?.kind === 'data') diskBytes = diskBytesOf(record.bytes)
+      if (record?.kind === 'done') return diskBytes
       if (record?.kind === 'fail') return stepError(this.#plan, record)
       if (record === null) {
         await this.#process.exited
@@ -145,4 +150,11 @@ export class UnpackProcess implements AsyncDisposable {
     await this.#process.exited
     await this.#outcome
   }
+}
+
+/** stat(2) counts blocks of this size, whatever the filesystem's own are. */
+const STAT_BLOCK_BYTES = 512
+
+function diskBytesOf(record: Uint8Array): number {
+  return Number(new DataView(record.buffer, record.byteOffset).getBigUint64(0, true)) * STAT_BLOCK_BYTES
 }

@@ -23,7 +23,7 @@ async function unpack(build: Build, root: string, stream: Uint8Array): Promise<O
 function stream(add: (encoder: EntryEncoder) => void): Buffer {
   const encoder = new EntryEncoder()
   add(encoder)
-  return Buffer.from(encoder.take())
+  return Buffer.concat(encoder.take())
 }
 
 function failureOf({ records }: Outcome): { errno: number; message: string } | null {

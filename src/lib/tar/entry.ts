@@ -44,6 +44,9 @@ const TYPES: Readonly<Record<string, TarEntryType>> = {
 const XATTR_PREFIX = 'SCHILY.xattr.'
 const KNOWN_RECORDS =
   /^(?:path|linkpath|size|uid|gid|mtime|atime|ctime|uname|gname|comment|charset|hdrcharset|GNU\.sparse\..*|SCHILY\.(?:xattr\..*|dev|ino|nlink|devmajor|devminor|realsize|filetype)|LIBARCHIVE\.creationtime)$/s
+/** Shared by all entries without an extended header, which are most. */
+const NO_RECORDS: ReadonlyMap<string, string> = new Map()
+const NOTHING_MORE: Pick<TarEntry, 'xattrs' | 'otherRecords'> = { xattrs: new Map(), otherRecords: [] }
 /** Linux has 32 bits for ids, and the last value means "none" to chown(2). */
 const ID_LIMIT = 0xffff_fffe
 
@@ -70,17 +73,12 @@ export function payloadBytes({ header, pax }: EntryParts): number {
 /** Puts an entry together; `sizeBytes` is the content's size with its holes. @throws {TarFormatError} */
 export function composeEntry(parts: EntryParts, sizeBytes: number): TarEntry {
   const { header, longName, longLink } = parts
-  const values: ReadonlyMap<string, string> = parts.pax?.values ?? new Map()
+  const values = parts.pax?.values ?? NO_RECORDS
   const name = values.get('GNU.sparse.name') ?? values.get('path') ?? longName ?? header.name
   const type = typeOf(header, name)
   const isDevice = type === 'character' || type === 'block'
   const mtime = values.get('mtime')
-  const xattrs = new Map<string, string>()
-  const otherRecords: string[] = []
-  for (const [key, value] of values) {
-    if (key.startsWith(XATTR_PREFIX)) xattrs.set(key.slice(XATTR_PREFIX.length), value)
-    else if (!KNOWN_RECORDS.test(key)) otherRecords.push(key)
-  }
+  const { xattrs, otherRecords } = values.size === 0 ? NOTHING_MORE : sortRecords(values)
   return {
     type,
     name,
@@ -95,6 +93,16 @@ export function composeEntry(parts: EntryParts, sizeBytes: number): TarEntry {
     xattrs,
     otherRecords,
   }
+}
+
+function sortRecords(values: ReadonlyMap<string, string>): Pick<TarEntry, 'xattrs' | 'otherRecords'> {
+  const xattrs = new Map<string, string>()
+  const otherRecords: string[] = []
+  for (const [key, value] of values) {
+    if (key.startsWith(XATTR_PREFIX)) xattrs.set(key.slice(XATTR_PREFIX.length), value)
+    else if (!KNOWN_RECORDS.test(key)) otherRecords.push(key)
+  }
+  return { xattrs, otherRecords }
 }
 
 function typeOf({ typeflag }: TarHeader, name: string): TarEntryType {

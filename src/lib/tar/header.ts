@@ -34,8 +34,10 @@ const SEGMENT_BYTES = 24
 const HEADER_SEGMENTS = { offset: 386, count: 4, isExtendedOffset: 482 } as const
 const BLOCK_SEGMENTS = { offset: 0, count: 21, isExtendedOffset: 504 } as const
 
-const POSIX_MAGIC = 'ustar\x0000'
-const GNU_MAGIC = 'ustar  \0'
+const USTAR = Buffer.from('ustar')
+/** GNU's is `ustar`, two spaces and a NUL. */
+const POSIX_MAGIC = Buffer.from('ustar\0')
+const STAR_TRAILER = Buffer.from('tar\0')
 
 /** What a header says by itself. Texts are byte strings: one char per byte, as file names need not be UTF-8. */
 export interface TarHeader {
@@ -65,15 +67,12 @@ export function isZeroBlock(block: Uint8Array): boolean {
 /** Reads a header. @throws {TarFormatError} */
 export function readHeader(block: Uint8Array): TarHeader {
   checkSum(block)
-  // Once for all texts: making one costs more than cutting it.
-  const text = byteString(block)
-  const magic = bytesOf(text, 'magic')
-  const typeflag = bytesOf(text, 'typeflag')
-  const isUstar = magic.startsWith('ustar')
+  const isUstar = hasBytes(block, FIELDS.magic[0], USTAR)
+  const prefix = isUstar && block[FIELDS.prefix[0]] !== 0 ? prefixOf(block) : ''
   return {
-    typeflag,
-    name: prefixOf(text, magic) + textOf(text, 'name'),
-    linkname: textOf(text, 'linkname'),
+    typeflag: String.fromCharCode(block[FIELDS.typeflag[0]] ?? 0),
+    name: prefix + textOf(block, 'name'),
+    linkname: textOf(block, 'linkname'),
     mode: numberOf(block, 'mode'),
     uid: numberOf(block, 'uid'),
     gid: numberOf(block, 'gid'),
@@ -84,11 +83,16 @@ export function readHeader(block: Uint8Array): TarHeader {
   }
 }
 
-function prefixOf(header: string, magic: string): string {
-  if (magic === GNU_MAGIC || !magic.startsWith(POSIX_MAGIC.slice(0, 6))) return ''
-  const isStar = bytesOf(header, 'starTrailer') === 'tar\0'
-  const prefix = textOf(header, isStar ? 'starPrefix' : 'prefix')
-  return prefix === '' ? '' : `${prefix}/`
+/** Where POSIX has a prefix of the name, GNU has other things. */
+function prefixOf(block: Uint8Array): string {
+  if (!hasBytes(block, FIELDS.magic[0], POSIX_MAGIC)) return ''
+  const isStar = hasBytes(block, FIELDS.starTrailer[0], STAR_TRAILER)
+  return `${textOf(block, isStar ? 'starPrefix' : 'prefix')}/`
+}
+
+function hasBytes(block: Uint8Array, offset: number, expected: Uint8Array): boolean {
+  for (let at = 0; at < expected.length; at++) if (block[offset + at] !== expected[at]) return false
+  return true
 }
 
 function checkSum(block: Uint8Array): void {
@@ -139,15 +143,11 @@ export function byteString(bytes: Uint8Array): string {
   return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('latin1')
 }
 
-function bytesOf(header: string, field: Field): string {
+function textOf(block: Uint8Array, field: Field): string {
   const [offset, size] = FIELDS[field]
-  return header.slice(offset, offset + size)
-}
-
-function textOf(header: string, field: Field): string {
-  const text = bytesOf(header, field)
-  const end = text.indexOf('\0')
-  return end < 0 ? text : text.slice(0, end)
+  let end = offset
+  while (end < offset + size && block[end] !== 0) end++
+  return end === offset ? '' : byteString(block.subarray(offset, end))
 }
 
 function numberOf(block: Uint8Array, field: Field): number {

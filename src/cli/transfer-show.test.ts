@@ -1,0 +1,75 @@
+import { expect, test } from 'bun:test'
+import type { ProgressKind } from '../image/progress.ts'
+import { TransferShow } from './transfer-show.ts'
+
+/** What a show writes; `size`: on a terminal. */
+function shown(
+  events: readonly (readonly [id: string, kind: ProgressKind, currentBytes?: number, totalBytes?: number])[],
+  size: { readonly columns: number; readonly rows: number } | null,
+  direction: 'pull' | 'push' = 'pull',
+): string {
+  let text = ''
+  const target = { isTTY: size !== null, ...(size ?? {}), write: (piece: string) => (text += piece) }
+  {
+    using show = new TransferShow(target, direction)
+    for (const [id, kind, currentBytes = 0, totalBytes = 0] of events)
+      show.onProgress({ id, kind, currentBytes, totalBytes })
+  }
+  return text
+}
+
+test('TransferShow writes a line for each change where there is no terminal', () => {
+  const events = [
+    ['a', 'waiting'],
+    ['b', 'waiting'],
+    ['a', 'downloading', 1, 9],
+    ['a', 'downloading', 5, 9],
+    ['b', 'exists'],
+    ['a', 'pulled'],
+  ] as const
+  expect(shown(events, null)).toBe(
+    'a: Pulling fs layer\nb: Pulling fs layer\na: Downloading\nb: Already exists\na: Pull complete\n',
+  )
+  expect(shown([['a', 'exists']], null, 'push')).toBe('a: Layer already exists\n')
+})
+
+test('TransferShow draws a bar for each part on a terminal', () => {
+  const events = [
+    ['a', 'downloading', 1_200_000, 3_000_000],
+    ['b', 'waiting'],
+  ] as const
+  expect(shown(events, { columns: 80, rows: 24 })).toBe(
+    `\x1b[Ja: Downloading [${'='.repeat(20)}>${' '.repeat(29)}] 1.2MB/3MB\nb: Pulling fs layer\n`,
+  )
+  expect(shown([['a', 'downloading', 3, 3]], { columns: 40, rows: 24 })).toBe(
+    `\x1b[Ja: Downloading [${'='.repeat(16)}] 3B/3B\n`,
+  )
+  expect(shown([['a', 'downloading', 3, 3]], { columns: 24, rows: 24 })).toBe('\x1b[Ja: Downloading 3B/3B\n')
+  expect(shown([['a', 'downloading', 3, 3]], { columns: 10, rows: 24 })).toBe('\x1b[Ja: Downlo\n')
+})
+
+test('TransferShow draws no more lines than the terminal has', () => {
+  const events = Array.from({ length: 30 }, (_, index) => [`p${index}`, index < 25 ? 'waiting' : 'pulled'] as const)
+  const lines = shown(events, { columns: 80, rows: 10 }).trimEnd().split('\n')
+  expect(lines).toHaveLength(9)
+  expect(lines.at(-1)).toBe('5 of 30 done, 17 more to come')
+})
+
+test('TransferShow draws in place of what it drew, also after the terminal has become narrower', async () => {
+  const written: string[] = []
+  const target = { isTTY: true, columns: 40, rows: 24, write: (piece: string) => written.push(piece) }
+  const draw = async (kind: ProgressKind): Promise<void> => {
+    show.onProgress({ id: 'a', kind, currentBytes: 1, totalBytes: 9 })
+    const count = written.length
+    while (written.length === count) await Bun.sleep(5)
+  }
+  const show = new TransferShow(target, 'pull')
+  await draw('downloading')
+  await draw('extracting')
+  expect(written[1]).toBe('\x1b[1A\x1b[Ja: Extracting\n')
+  target.columns = 7
+  await draw('pulled')
+  expect(written[2]).toBe('\x1b[2A\x1b[Ja: Pul\n')
+  show[Symbol.dispose]()
+  expect(written).toHaveLength(3)
+})

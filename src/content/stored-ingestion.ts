@@ -1,0 +1,46 @@
+import { dirname } from 'node:path'
+import { BerthError } from '../lib/error.ts'
+import { syncDirectory } from './durable-file.ts'
+import { type Ingestion, shownName } from './ingestion.ts'
+import type { BlobName } from './verified-read.ts'
+
+/** The ingestion of a blob that is there already: nothing is left to write. */
+export class StoredIngestion implements Ingestion {
+  readonly offset: number
+  readonly #blob: BlobName
+  readonly #path: string
+  readonly #read: () => AsyncIterable<Uint8Array>
+
+  constructor(blob: BlobName, path: string, read: () => AsyncIterable<Uint8Array>) {
+    this.offset = blob.sizeBytes
+    this.#blob = blob
+    this.#path = path
+    this.#read = read
+  }
+
+  adopted(): AsyncIterable<Uint8Array> {
+    return this.#read()
+  }
+
+  async write(piece: Uint8Array): Promise<void> {
+    if (piece.length === 0) return
+    throw new BerthError(
+      'invalidArgument',
+      `Cannot store ${shownName(this.#blob)}: it has more than ${this.#blob.sizeBytes} bytes`,
+    )
+  }
+
+  async commit(): Promise<BlobName> {
+    // Who put it there may not have come as far as this yet.
+    await syncDirectory(dirname(this.#path))
+    return this.#blob
+  }
+
+  async discard(): Promise<void> {
+    // It is others' too.
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    // Nothing is held.
+  }
+}

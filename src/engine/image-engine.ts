@@ -1,0 +1,19 @@
+import type { OnProgress } from '../image/progress.ts'
+import type { EngineRoots } from './data-root.ts'
+import type { StateDatabase } from './state-database.ts'
+
+/** What opening an image takes of the engine. */
+export interface ImageEngine {
+  readonly roots: EngineRoots
+  readonly database: StateDatabase
+  readonly warn: (message: string) => void
+  /** Called before an image is pulled because it is missing; what it returns is told of the progress, and disposed of when it has come or not. */
+  readonly showPull?: (name: string) => Promise<PullShow>
+  /** Ends a pull. */
+  readonly signal?: AbortSignal
+}
+
+/** Who shows a pull. */
+export interface PullShow extends Disposable {
+  readonly onProgress: OnProgress
+}

@@ -1,0 +1,68 @@
+import { findImage } from '../image/find-image.ts'
+import type { ImageRecord } from '../image/image-record.ts'
+import { type ImageStore, openImageStore } from '../image/image-store.ts'
+import { type PulledImage, type PullOptions, pullImage } from '../image/pull-image.ts'
+import { type PushOptions, pushImage } from '../image/push-image.ts'
+import { BerthError } from '../lib/error.ts'
+import type { Descriptor } from '../oci/descriptor.ts'
+import { familiarReference, parseReference, printRepository, type Reference, withDefaultTag } from '../oci/reference.ts'
+import type { RegistryClient } from '../registry/registry-client.ts'
+import { checkTrust } from './check-trust.ts'
+import type { ImageEngine } from './image-engine.ts'
+import { openRegistry } from './open-registry.ts'
+
+/** A store and a client of registries, for some transfers. */
+export class ImageTransfers implements Disposable {
+  readonly store: ImageStore
+  readonly #registry: RegistryClient
+
+  private constructor(store: ImageStore, registry: RegistryClient) {
+    this.store = store
+    this.#registry = registry
+  }
+
+  /** Dispose it after the last transfer. */
+  static async open({
+    roots,
+    database,
+    warn,
+  }: Pick<ImageEngine, 'roots' | 'database' | 'warn'>): Promise<ImageTransfers> {
+    return new ImageTransfers(await openImageStore(roots.data, database.sqlite), openRegistry(warn))
+  }
+
+  /** As {@link pullImage}, if the machine's policy trusts the image. */
+  async pull(reference: Reference, options: Omit<PullOptions, 'checkTrust'>): Promise<PulledImage> {
+    return await pullImage(reference, this.store, this.#registry, { ...options, checkTrust })
+  }
+
+  /** As {@link pushImage}, of the image that the reference names here. */
+  async push(reference: Reference, options: PushOptions): Promise<Descriptor> {
+    return await pushImage(this.#imageOf(reference), reference, this.store, this.#registry, options)
+  }
+
+  /** The tags that a repository has in its registry, as references. */
+  async *tagsOf(repository: Reference, signal?: AbortSignal): AsyncGenerator<Reference> {
+    for await (const tag of this.#registry.tags(repository, signal))
+      yield parseReference(`${printRepository(repository)}:${tag}`)
+  }
+
+  /** The tags that a repository has here, as references, sorted. @throws {BerthError} notFound: none */
+  localTagsOf(repository: Reference): readonly Reference[] {
+    const wanted = printRepository(repository)
+    const references = this.store.records.names().map(({ name }) => parseReference(name))
+    const found = references.filter(each => printRepository(each) === wanted && each.tag !== null)
+    if (found.length > 0) return found
+    throw new BerthError(
+      'notFound',
+      `Cannot find image "${familiarReference(repository)}": no tag of it is in the store`,
+    )
+  }
+
+  #imageOf(reference: Reference): ImageRecord {
+    return findImage(familiarReference(withDefaultTag(reference)), this.store.records).image
+  }
+
+  [Symbol.dispose](): void {
+    this.#registry[Symbol.dispose]()
+  }
+}

@@ -1,0 +1,71 @@
+import { readFileSync } from 'node:fs'
+import { readFile, rename, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { object, parseJson, required, type Shape, text } from '../lib/json-shape.ts'
+import { type LayerFacts, layerFacts } from './layer-job.ts'
+
+/**
+ * `layer.json` beside a layer's tree. A layer becomes visible by a rename, and the kernel may write that rename to the disk
+ * before the content of the files: after a loss of power a layer could be there with files full of zeros. Waiting for the
+ * disk at each layer would cost more than unpacking it, so a layer first counts for the boot in which it was made only;
+ * {@link keepLayer} makes it count for ever, when all of the filesystem has been synchronised.
+ */
+interface LayerRecord {
+  readonly facts: LayerFacts
+  /** The boot in which the layer was unpacked; absent: it is on the disk. */
+  readonly bootId?: string
+}
+
+const FILE = 'layer.json'
+const record: Shape<LayerRecord> = object<LayerRecord>({ facts: required(layerFacts), bootId: text })
+
+/** Writes the record of a layer that was just unpacked into its directory. */
+export async function writeLayerRecord(directory: string, facts: LayerFacts): Promise<void> {
+  await write(join(directory, FILE), { facts, bootId: currentBoot() })
+}
+
+/**
+ * The facts of the layer in a directory; null when it is not there, or may have been cut off by a loss of power.
+ * @throws {BerthError} invalidArgument: the record is damaged
+ */
+export async function readLayerFacts(directory: string): Promise<LayerFacts | null> {
+  const found = await readRecord(directory)
+  return found === null || (found.bootId !== undefined && found.bootId !== currentBoot()) ? null : found.facts
+}
+
+/** Whether {@link keepLayer} has something to do for the layer in a directory. */
+export async function isLayerUnkept(directory: string): Promise<boolean> {
+  return (await readRecord(directory))?.bootId !== undefined
+}
+
+/** Notes that the layer in a directory is on the disk, which the caller has seen to. */
+export async function keepLayer(directory: string): Promise<void> {
+  const found = await readRecord(directory)
+  if (found === null || found.bootId === undefined) return
+  const path = join(directory, FILE)
+  // Should the new record not reach the disk, the old one is there: then the layer is unpacked again, which is safe.
+  await write(`${path}.new`, { facts: found.facts })
+  await rename(`${path}.new`, path)
+}
+
+async function readRecord(directory: string): Promise<LayerRecord | null> {
+  const path = join(directory, FILE)
+  try {
+    return parseJson(await readFile(path, 'utf8'), path, record).value
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return null
+    throw error
+  }
+}
+
+async function write(path: string, value: LayerRecord): Promise<void> {
+  await writeFile(path, `${JSON.stringify(value)}\n`)
+}
+
+let boot: string | undefined
+
+/** Differs each time the machine starts: /proc/sys/kernel/random/boot_id, random(4). */
+function currentBoot(): string {
+  boot ??= readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim()
+  return boot
+}

@@ -1,0 +1,135 @@
+import { read, writeSync } from 'node:fs'
+import { promisify } from 'node:util'
+import { BerthError, messageOf } from '../lib/error.ts'
+import { TarParser } from '../lib/tar/parser.ts'
+import { digestAlgorithm, parseDigest } from '../oci/digest.ts'
+import { decompress } from './decompress.ts'
+import { LayerComposer } from './layer-composer.ts'
+import { FRAME_HEADER_BYTES, type LayerFacts, type LayerJob, type LayerReport, parseLayerJob } from './layer-job.ts'
+import { UnpackProcess } from './unpack-process.ts'
+
+const STDIN = 0
+const STDOUT = 1
+/** What a socket holds at most by default: a read seldom gets more. */
+const READ_BYTES = 208 * 1024
+/** Enough to keep berth-init busy, little enough to hold. */
+const SEND_BYTES = 256 * 1024
+/** Jobs are small: a path, a digest, four numbers. */
+const JOB_LIMIT_BYTES = 64 * 1024
+/** JavaScriptCore's own. The program is compiled with another, for commands that end before compiling code would pay. */
+const NORMAL_JIT_POLICY = 1
+
+const readFd = promisify(read)
+
+/**
+ * The process that unpacks layers for {@link LayerStore}, one after another, until its stdin ends. Its status is its result.
+ * It is a process of its own so that the event loop of who wants layers stays free, a layer that makes a decompressor crash
+ * or the memory grow ends only its own unpacking, and cancelling is a kill.
+ */
+export async function runLayerWorker(): Promise<number> {
+  // Bun 1.4.5 has it, its types do not.
+  const { setJITPolicy } = Bun.unsafe as { readonly setJITPolicy?: (scale: number) => void }
+  setJITPolicy?.(NORMAL_JIT_POLICY)
+  const input = new FrameInput()
+  for (;;) {
+    const line = await input.job()
+    if (line === null) return 0
+    try {
+      const facts = await unpackLayer(parseLayerJob(line), input.blob())
+      tell({ kind: 'done', facts })
+    } catch (error) {
+      const category = error instanceof BerthError ? error.category : 'internal'
+      tell({ kind: 'failed', category, message: messageOf(error) })
+      return 1
+    }
+  }
+}
+
+function tell(report: LayerReport): void {
+  const line = Buffer.from(`${JSON.stringify(report)}\n`)
+  for (let at = 0; at < line.length; ) at += writeSync(STDOUT, line, at)
+}
+
+/** Reads, decides, hands over, and verifies: the archive never is in memory as a whole. */
+async function unpackLayer(job: LayerJob, blob: AsyncGenerator<Uint8Array>): Promise<LayerFacts> {
+  const diffId = parseDigest(job.diffId)
+  const hasher = new Bun.CryptoHasher(digestAlgorithm(diffId))
+  const composer = new LayerComposer(job.limits, message => tell({ kind: 'warn', message }))
+  const parser = new TarParser(composer)
+  const { encoder } = composer
+  await using unpacking = new UnpackProcess(job.target)
+  for await (const piece of decompress(blob, job.limits)) {
+    hasher.update(piece)
+    parser.push(piece)
+    if (encoder.length >= SEND_BYTES) await unpacking.send(encoder.take())
+  }
+  parser.finish()
+  const actual = `${digestAlgorithm(diffId)}:${hasher.digest('hex')}`
+  if (actual !== diffId) {
+    throw new BerthError('invalidArgument', `Cannot verify the layer: its content has the digest ${actual}`)
+  }
+  for (const _ of composer.finish()) {
+    if (encoder.length >= SEND_BYTES) await unpacking.send(encoder.take())
+  }
+  await unpacking.send(encoder.take())
+  const diskBytes = await unpacking.finish()
+  // A decompressor may end before the blob does; the next job comes after the whole of it.
+  for await (const _ of blob);
+  const { isRootOpaque: isOpaque, entryCount, contentBytes } = composer
+  return { isOpaque, entryCount, contentBytes, diskBytes }
+}
+
+/** Takes jobs and pieces of blobs out of what comes over stdin. */
+class FrameInput {
+  #bytes: Uint8Array = new Uint8Array(0)
+
+  /** The next job; null when there are no more. */
+  async job(): Promise<string | null> {
+    const length = await this.#header()
+    if (length === null) return null
+    if (length > JOB_LIMIT_BYTES) throw new BerthError('internal', `Cannot read the job of a layer: ${length} bytes`)
+    const line = await this.#exactly(length)
+    if (line === null) throw cutOff()
+    return Buffer.from(line).toString()
+  }
+
+  /** The pieces of the blob that follows the job, as they come. */
+  async *blob(): AsyncGenerator<Uint8Array> {
+    for (;;) {
+      const length = await this.#header()
+      if (length === null) throw cutOff()
+      if (length === 0) return
+      for (let left = length; left > 0; ) {
+        if (this.#bytes.length === 0 && !(await this.#more())) throw cutOff()
+        const piece = this.#bytes.subarray(0, left)
+        this.#bytes = this.#bytes.subarray(piece.length)
+        left -= piece.length
+        yield piece
+      }
+    }
+  }
+
+  async #header(): Promise<number | null> {
+    const header = await this.#exactly(FRAME_HEADER_BYTES)
+    return header === null ? null : new DataView(header.buffer, header.byteOffset).getUint32(0, true)
+  }
+
+  async #exactly(length: number): Promise<Uint8Array | null> {
+    while (this.#bytes.length < length) if (!(await this.#more())) return null
+    const taken = this.#bytes.subarray(0, length)
+    this.#bytes = this.#bytes.subarray(length)
+    return taken
+  }
+
+  async #more(): Promise<boolean> {
+    const buffer = Buffer.allocUnsafe(READ_BYTES)
+    const { bytesRead } = await readFd(STDIN, buffer, 0, READ_BYTES, null)
+    const got = buffer.subarray(0, bytesRead)
+    this.#bytes = this.#bytes.length === 0 ? got : Buffer.concat([this.#bytes, got])
+    return bytesRead > 0
+  }
+}
+
+function cutOff(): BerthError {
+  return new BerthError('cancelled', 'Cannot unpack the layer: nobody waits for it any more')
+}
