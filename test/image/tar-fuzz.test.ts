@@ -50,7 +50,11 @@ function seeds(): readonly Buffer[] {
 /** Our listing in the words of `tar --list --verbose`; null when the archive is refused. */
 function ours(bytes: Uint8Array): readonly string[] | null {
   const lines: string[] = []
-  const parser = new TarParser({ entry: entry => lines.push(lineOf(entry)), data: () => undefined, end: () => undefined })
+  const parser = new TarParser({
+    entry: entry => lines.push(lineOf(entry)),
+    data: () => undefined,
+    end: () => undefined,
+  })
   try {
     parser.push(bytes)
     parser.finish()
@@ -87,7 +91,8 @@ function hasUnterminatedLongName(bytes: Uint8Array): boolean {
   for (let at = 0; at + 2 * BLOCK <= bytes.length; at += BLOCK) {
     const header = Buffer.from(bytes.subarray(at, at + BLOCK)).toString('latin1')
     const size = Number.parseInt(header.slice(124, 136), 8)
-    if (/[KL]/.test(header[156] ?? '') && header.startsWith('ustar', 257) && bytes[at + BLOCK + size - 1] !== 0) return true
+    if (/[KL]/.test(header[156] ?? '') && header.startsWith('ustar', 257) && bytes[at + BLOCK + size - 1] !== 0)
+      return true
   }
   return false
 }
