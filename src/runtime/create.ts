@@ -1,9 +1,7 @@
 import { writeFileSync } from 'node:fs'
 import { type CgroupLocation, type CgroupManagerKind, resolveCgroupPath } from '../host/cgroup/location.ts'
-import { findSystemd, openSystemdCgroup } from '../host/cgroup/open-cgroup.ts'
 import type { Launched, LauncherConnection } from '../host/launch-conversation.ts'
-import { Launcher, type LaunchOptions, type LaunchStdio } from '../host/launcher.ts'
-import { readNetworkState } from '../host/net-devices.ts'
+import type { LaunchOptions, LaunchStdio } from '../host/launcher.ts'
 import { processIdentity } from '../host/process-identity.ts'
 import { userName } from '../host/user-name.ts'
 import { BerthError, messageOf } from '../lib/error.ts'
@@ -17,16 +15,13 @@ import { composeCgroup } from './compose-cgroup.ts'
 import { composeContainer } from './compose-container.ts'
 import type { SeccompFilter } from './compose-credentials.ts'
 import { ASK_ID_MAPS, ASK_RECORD, ASK_SCOPE } from './compose-namespaces.ts'
-import { CGROUP_OPTIONS } from './container-cgroup.ts'
 import { type Ending, makesNew, namespaceOf, type RootSource } from './container-input.ts'
 import type { Front } from './front.ts'
 import { type PendingSources, readHostFacts } from './host-facts.ts'
 import { writeIdMaps } from './id-maps.ts'
 import { launchProgram } from './launch-program.ts'
-import { removeLeftover } from './leftover.ts'
-import { type NetDeviceMove, resolveNetDevices } from './net-devices.ts'
+import type { NetDeviceMove } from './net-devices.ts'
 import { PlanBuilder } from './plan-builder.ts'
-import { runPoststopHooks } from './run-hooks.ts'
 import type { RuntimeOptions } from './runtime-options.ts'
 import { type ContainerRecord, StateDirectory, type Traces } from './state-directory.ts'
 import { pipesAmong } from './stdio-pipes.ts'
@@ -85,11 +80,15 @@ export async function createContainer(id: string, options: CreateOptions, known?
   const bundle = known ?? readBundle(options.bundle)
   for (const warning of bundle.warnings) options.warn(warning)
   const directory = new StateDirectory(options.root, id)
-  if (directory.isLeftover()) await removeLeftover(directory)
+  if (directory.isLeftover()) await (await import('./leftover.ts')).removeLeftover(directory)
   directory.claim(bundle)
   await using undo = new AsyncDisposableStack()
   let traces: Traces | null = null
   undo.defer(async () => {
+    const [{ removeLeftover }, { runPoststopHooks }] = await Promise.all([
+      import('./leftover.ts'),
+      import('./run-hooks.ts'),
+    ])
     try {
       // A launcher that was there before us has undone what it did, and is nothing that we could leave.
       const ours = traces === null || options.launcher === undefined ? traces : { ...traces, launcher: null }
@@ -102,7 +101,7 @@ export async function createContainer(id: string, options: CreateOptions, known?
   })
   await using launcher =
     options.launcher ??
-    new Launcher({
+    new (await import('../host/launcher.ts')).Launcher({
       stdio: options.stdio,
       preservedFds: options.preservedFds,
       staysAsShim: options.ending.kind === 'serve',
@@ -132,7 +131,10 @@ export async function prepareContainer(
   const { spec } = bundle
   const facts = readHostFacts(spec, bundle.path, options.pending)
   const manager: CgroupManagerKind = options.systemdCgroup ? 'systemd' : 'cgroupfs'
-  const place = manager === 'systemd' ? await findSystemd(!facts.privileged) : undefined
+  const place =
+    manager === 'systemd'
+      ? await (await import('../host/cgroup/open-cgroup.ts')).findSystemd(!facts.privileged)
+      : undefined
   const location = resolveCgroupPath(facts.cgroups, spec.linux?.cgroupsPath, id, manager, place)
   const builder = new PlanBuilder(options.preservedFds)
   const cgroup = composeCgroup({
@@ -228,6 +230,10 @@ async function answer(
   if (tag === ASK_ID_MAPS) return await writeIdMaps(pid, bundle.spec)
   if (tag !== ASK_SCOPE) throw new BerthError('internal', `Cannot answer question ${tag} of the plan`)
   const { linux, annotations } = bundle.spec
+  const [{ openSystemdCgroup }, { CGROUP_OPTIONS }] = await Promise.all([
+    import('../host/cgroup/open-cgroup.ts'),
+    import('./container-cgroup.ts'),
+  ])
   await openSystemdCgroup(prepared.location, CGROUP_OPTIONS).adopt(pid, linux?.resources ?? {}, {
     id,
     annotations: annotations ?? {},
@@ -249,6 +255,10 @@ async function filterOf(
 async function findNetDevices({ spec }: Bundle): Promise<readonly NetDeviceMove[]> {
   const devices = spec.linux?.netDevices
   if (devices === undefined || Object.keys(devices).length === 0) return []
+  const [{ readNetworkState }, { resolveNetDevices }] = await Promise.all([
+    import('../host/net-devices.ts'),
+    import('./net-devices.ts'),
+  ])
   const target = namespaceOf(spec, 'network')?.path ?? null
   return resolveNetDevices(
     devices,
