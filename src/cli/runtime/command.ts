@@ -82,7 +82,10 @@ export async function runtimeCommand(args: readonly string[]): Promise<number> {
     const fd = global.value('launcher')
     // berth-runc names its connection first.
     const own = args.slice(fd === undefined ? 0 : 2, args.length - global.operands.length)
-    const caller = { launcherFd: fd === undefined ? null : Number(fd), command: [process.execPath, 'runtime', ...own] }
+    const caller = {
+      launcherFd: fd === undefined ? null : readLauncher(fd),
+      command: [process.execPath, 'runtime', ...own],
+    }
     return await runVerb(verb, rest, global, { ...caller, log })
   } catch (error) {
     log.failure(error)
@@ -114,6 +117,11 @@ async function runVerb(
     ...(global.flag('debug') && { debug: (message: string) => log.debug(message) }),
   }
   return await verb.run({ ...caller, options, parsed })
+}
+
+function readLauncher(text: string): number {
+  if (/^\d{1,6}$/.test(text)) return Number(text)
+  throw new UsageError(GLOBAL, `Cannot use --launcher "${text}": expected the number of an fd`)
 }
 
 function readRootless(text = 'auto'): boolean | null {
