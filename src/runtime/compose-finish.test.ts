@@ -12,7 +12,8 @@ const CGROUP = {
   ],
 } as const
 
-function container(spec: RuntimeSpec = {}, record: object = {}): CreatedContainer {
+function container(rest: Partial<RuntimeSpec> = {}, record: object = {}): CreatedContainer {
+  const spec: RuntimeSpec = { ociVersion: '1.3.0', ...rest }
   const known = { directory: { spec: () => spec }, record: { id: 'c', cgroup: CGROUP, netDevices: [], ...record } }
   return known as unknown as CreatedContainer
 }
