@@ -60,7 +60,11 @@ static void find_berth(void)
     static const char name[] = "berth";
     ssize_t length = readlink("/proc/self/exe", berth, sizeof berth - sizeof name);
     char *slash = length > 0 ? strrchr(berth, '/') : NULL;
-    memcpy(slash ? slash + 1 : berth, name, sizeof name);
+    /* Without /proc there is none: never one of the working directory. */
+    if (slash)
+        memcpy(slash + 1, name, sizeof name);
+    else
+        berth[0] = 0;
     setenv("BUN_JSC_useJIT", "0", 1);
 }
 
