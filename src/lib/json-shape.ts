@@ -208,7 +208,8 @@ export function object<T>(properties: Properties<T>): Shape<T> {
       if (!Object.hasOwn(source, name) || source[name] === null) throw missingError(name, place)
     }
     const result: Record<string, unknown> = {}
-    for (const [name, each] of Object.entries(source)) {
+    for (const name of Object.keys(source)) {
+      const each = source[name]
       const shape = Object.hasOwn(shapes, name) ? shapes[name] : undefined
       if (shape === undefined) {
         place.document.warnings.push(`${place.document.name}: unknown property ${below(place, name).path} is ignored`)

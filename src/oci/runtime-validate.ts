@@ -73,7 +73,8 @@ function hasNul(value: unknown): boolean {
   if (typeof value === 'string') return value.includes('\0')
   if (typeof value !== 'object' || value === null) return false
   if (Array.isArray(value)) return value.some(hasNul)
-  return Object.entries(value).some(([key, each]) => key.includes('\0') || hasNul(each))
+  const source = value as Readonly<Record<string, unknown>>
+  return Object.keys(source).some(key => key.includes('\0') || hasNul(source[key]))
 }
 
 /** No text of a config may hold a NUL, at which the kernel would end it. */

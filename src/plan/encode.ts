@@ -48,32 +48,34 @@ class Writer {
   }
   i64(value: number | bigint): void {
     const at = this.reserve(8)
+    // Nearly all are small, and what was reserved is zero.
+    if (typeof value === 'number' && value >= 0 && (value | 0) === value) {
+      this.#view.setUint32(at, value, true)
+      return
+    }
     if (typeof value === 'bigint' || !Number.isSafeInteger(value)) {
       this.#view.setBigInt64(at, BigInt.asIntN(64, BigInt(value)), true)
       return
     }
-    // Nearly all are small, and making a BigInt of each was most of the time that a plan took to encode.
     this.#view.setUint32(at, value, true)
     this.#view.setInt32(at + 4, Math.floor(value / 2 ** 32), true)
   }
 
-  /** A length-prefixed run of bytes; `terminated` adds a NUL that the length does not count. */
-  bytes(value: Uint8Array, terminated: boolean): void {
-    const at = this.reserve(8 + value.length + (terminated ? 1 : 0))
+  /** A length-prefixed run of bytes. */
+  bytes(value: Uint8Array): void {
+    const at = this.reserve(8 + value.length)
     this.u32(at, value.length)
     this.#bytes.set(value, at + 8)
     this.align()
   }
 
-  /** The same of a text, which goes straight to its place. */
+  /** The same of a text, with a NUL behind it that the length does not count. */
   text(value: string): void {
     // No UTF-16 unit takes more than three bytes of UTF-8.
     const at = this.reserve(8 + 3 * value.length + 1)
     const { written } = encoder.encodeInto(value, this.#bytes.subarray(at + 8))
     this.length = at + 8 + written + 1
     this.u32(at, written)
-    this.u32(at + 4, 0)
-    this.#bytes.fill(0, at + 8 + written, at + 8 + 3 * value.length + 1)
     this.align()
   }
 
@@ -118,17 +120,22 @@ function encodeStep(writer: Writer, step: Step): void {
   for (const errno of tolerated) writer.u8(writer.reserve(1), errno)
   writer.align()
   const values = step.args as Readonly<Record<string, unknown>>
-  for (const [name, kind] of kindsOf(step.op)) encodeArg(writer, kind, values[name])
+  for (const { name, kind } of kindsOf(step.op)) encodeArg(writer, kind, values[name])
   writer.u32(start + 8, writer.length - start)
 }
 
-/** A plan has many steps of few kinds. */
-const KINDS = new Map<OpName, readonly (readonly [name: string, kind: ArgKind])[]>()
+interface ArgOf {
+  readonly name: string
+  readonly kind: ArgKind
+}
 
-function kindsOf(op: OpName): readonly (readonly [name: string, kind: ArgKind])[] {
+/** A plan has many steps of few kinds. */
+const KINDS = new Map<OpName, readonly ArgOf[]>()
+
+function kindsOf(op: OpName): readonly ArgOf[] {
   const known = KINDS.get(op)
   if (known !== undefined) return known
-  const kinds = Object.entries<ArgKind>(OPS[op].args)
+  const kinds = Object.entries<ArgKind>(OPS[op].args).map(([name, kind]) => ({ name, kind }))
   KINDS.set(op, kinds)
   return kinds
 }
@@ -136,19 +143,19 @@ function kindsOf(op: OpName): readonly (readonly [name: string, kind: ArgKind])[
 /** The arguments of a step as (kind, value) pairs in wire order. */
 export function argsOf(step: Step): [ArgKind, unknown, string][] {
   const values = step.args as Readonly<Record<string, unknown>>
-  return kindsOf(step.op).map(([name, kind]) => [kind, values[name], name])
+  return kindsOf(step.op).map(({ name, kind }) => [kind, values[name], name])
 }
 
 function encodeArg(writer: Writer, kind: ArgKind, value: unknown): void {
   switch (kind) {
     case 'ids':
-      writer.bytes(packU32(value as readonly number[]), false)
+      writer.bytes(packU32(value as readonly number[]))
       break
     case 'slots':
-      writer.bytes(packU16((value as readonly Slot[]).map(slot => slot.index)), false)
+      writer.bytes(packU16((value as readonly Slot[]).map(slot => slot.index)))
       break
     case 'joins':
-      writer.bytes(packU32((value as readonly Join[]).flatMap(join => [join.slot.index, join.type])), false)
+      writer.bytes(packU32((value as readonly Join[]).flatMap(join => [join.slot.index, join.type])))
       break
     case 'openFlags':
       writer.i64(openFlagsOf(ARCHITECTURE, Number(value)))
@@ -175,7 +182,7 @@ function encodeWire(writer: Writer, wire: (typeof WIRE)[ArgKind], value: unknown
       writer.texts((value as readonly string[]).map(withoutNul))
       break
     case 'b':
-      writer.bytes(typeof value === 'string' ? encoder.encode(value) : (value as Uint8Array), false)
+      writer.bytes(typeof value === 'string' ? encoder.encode(value) : (value as Uint8Array))
       break
   }
 }
