@@ -10,6 +10,7 @@ import { findPeer, type Peer } from './peers.ts'
 import { quantile } from './quantile.ts'
 import { measureShims, type ShimMemory } from './shim-memory.ts'
 import { berthRuntime, engineSuite, peerRuntime, runSuite, type Setting, verbSuite, versionSuite } from './suites.ts'
+import { measureUnpack, type UnpackResult, unpackRows, unpackSection } from './unpack.ts'
 
 const ROOT = join(import.meta.dir, '..')
 const RUNS_PER_ROUND = 4
@@ -34,6 +35,7 @@ interface Results {
   readonly calls: { readonly bare: CallCounts; readonly executor: CallCounts } | null
   readonly shims: readonly ShimMemory[]
   readonly initBytes: number
+  readonly unpack: readonly UnpackResult[]
 }
 
 async function collect(directory: string, stateDirectory: string, effort: Effort): Promise<Results> {
@@ -87,6 +89,7 @@ async function collect(directory: string, stateDirectory: string, effort: Effort
     calls: countCalls(init, bundle),
     shims,
     initBytes: statSync(init).size,
+    unpack: await measureUnpack(ROOT, directory, stateDirectory, effort),
   }
 }
 
@@ -106,6 +109,7 @@ function report(results: Results): string {
       .join('\n\n')}`,
     `## Starting the program\n\n${sampleTable(version, byName(version, 'runc'))}\n\n\`--version\` of each: what every command pays before it begins.`,
     `## Engines\n\nWith their own defaults (Berth: a user namespace with ids of its own, seccomp, a shim with a log), without network, from a directory or from this machine's own root. podman runs runc, with cgroupfs, and with limits that need no CAP_SYS_RESOURCE.\n\n${sampleTable(engines, byName(engines, 'podman'))}`,
+    unpackSection(results.unpack),
     `## The plan executor\n\n${executorText(results)}`,
     `## Memory and size\n\n${memoryText(results)}`,
   ]
@@ -122,6 +126,7 @@ function summary(results: Results): string {
       `| \`berth runtime run\` ÷ \`runc run\` | ${TARGET.run} | ${median.toFixed(2)} | ${verdict(median, TARGET.run)} |`,
     )
   }
+  rows.push(...unpackRows(results.unpack))
   const ratio = executorRatio(results.executor)
   rows.push(
     `| plan executor ÷ bare C program | ${TARGET.executor} | ${ratio.toFixed(2)} | ${verdict(ratio, TARGET.executor)} |`,
@@ -237,6 +242,7 @@ function memoryText({ shims, initBytes }: Results): string {
 const { values } = parseArgs({
   options: {
     rounds: { type: 'string', default: '15' },
+    suite: { type: 'string', default: 'all' },
     output: { type: 'string', default: join(ROOT, 'docs/benchmarks.md') },
   },
 })
@@ -244,8 +250,12 @@ const directory = mkdtempSync(join(tmpdir(), 'berth-bench-'))
 // The state of containers belongs on a tmpfs, which /run is on any host with systemd, but not on every machine that builds.
 const stateDirectory = mkdtempSync('/dev/shm/berth-bench-')
 try {
-  const text = report(await collect(directory, stateDirectory, { rounds: Number(values.rounds), runs: RUNS_PER_ROUND }))
-  if (values.output === '-') console.log(text)
+  const effort = { rounds: Number(values.rounds), runs: RUNS_PER_ROUND }
+  const text =
+    values.suite === 'unpack'
+      ? unpackSection(await measureUnpack(ROOT, directory, stateDirectory, { rounds: effort.rounds, runs: 1 }))
+      : report(await collect(directory, stateDirectory, effort))
+  if (values.output === '-' || values.suite !== 'all') console.log(text)
   else writeFileSync(values.output, text)
 } finally {
   rmSync(directory, { recursive: true })

@@ -89,6 +89,14 @@ int front_follow(const struct context *ctx);
 int front_wait(struct context *ctx);
 int front_finish(struct context *ctx, int status);
 
+/* shift.c: ids below `count` become `start` and up, others nobody's; a count of 0 changes none. */
+struct id_shift {
+    int64_t start, count;
+};
+#define SHIFT_GROWTH 4 /* bytes that a value of an attribute may grow by */
+uint32_t shift_id(const struct id_shift *shift, uint32_t id);
+ssize_t shift_xattr(const struct id_shift *shift, const char *name, char *value, size_t bytes);
+
 /* protect.c */
 void protect_self(char **argv, char **envp, bool reexecute);
 

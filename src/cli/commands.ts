@@ -1,15 +1,5 @@
-import type { GivenRoots } from '../engine/data-root.ts'
-
-/** A command: its arguments in, its exit status out. Commands are loaded when they are called, so that none pays for another. */
-export type Command = (args: readonly string[], roots: GivenRoots) => Promise<number>
-
-/** One command of the table. */
-export interface CommandEntry {
-  readonly help: string
-  readonly load: () => Promise<Command>
-  /** It works on the machine, not on the engine's containers: there is nothing that the engine's roots could change. */
-  readonly withoutRoots?: true
-}
+import type { CommandEntry } from './command-entry.ts'
+import { IMAGE_COMMANDS, IMAGE_SHORT_COMMANDS, MANIFEST_COMMANDS } from './image-commands.ts'
 
 /** Commands about one kind of thing: `berth image pull`. */
 export interface CommandGroup {
@@ -46,7 +36,9 @@ export const COMMANDS: Readonly<Record<string, CommandEntry | CommandGroup>> = {
   import: importEntry,
   pull,
   push,
-  image: { help: 'Images in the store', commands: { pull, push, import: importEntry, bootstrap } },
+  ...IMAGE_SHORT_COMMANDS,
+  image: { help: 'Images in the store', commands: { pull, push, import: importEntry, bootstrap, ...IMAGE_COMMANDS } },
+  manifest: { help: 'Lists of images, one per platform', commands: MANIFEST_COMMANDS },
   login: {
     help: 'Log in to a registry',
     load: async () => (await import('./login.ts')).loginCommand,

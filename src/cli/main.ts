@@ -2,7 +2,9 @@ import { basename } from 'node:path'
 import manifest from '../../package.json' with { type: 'json' }
 import type { GivenRoots } from '../engine/data-root.ts'
 import { LAYER_WORKER_ARGUMENT } from '../snapshot/layer-worker-argument.ts'
-import { COMMANDS, type CommandEntry, type CommandGroup } from './commands.ts'
+import type { DriverName } from '../snapshot/snapshot-driver.ts'
+import type { CommandEntry } from './command-entry.ts'
+import { COMMANDS, type CommandGroup } from './commands.ts'
 import { ENGINE_FAILURE, fail } from './failure.ts'
 import { type Grammar, helpText, parseOptions, UsageError } from './options.ts'
 
@@ -13,6 +15,12 @@ const GRAMMAR: Grammar = {
   options: [
     { name: 'root', kind: 'value', value: 'DIR', help: 'where containers and images are (default: /var/lib/berth)' },
     { name: 'run-root', kind: 'value', value: 'DIR', help: 'where live state is (default: /run/berth)' },
+    {
+      name: 'storage-driver',
+      kind: 'value',
+      value: 'NAME',
+      help: 'overlay, btrfs, fuse-overlayfs or vfs (default: what the store was made with, else the first that works)',
+    },
     { name: 'help', short: 'h', kind: 'flag', help: 'show this text' },
     { name: 'version', short: 'v', kind: 'flag', help: 'show the version' },
   ],
@@ -36,10 +44,18 @@ async function main(name: string, args: readonly string[]): Promise<number> {
   }
   const entry = Object.hasOwn(COMMANDS, word) ? COMMANDS[word] : undefined
   if (entry === undefined) throw new UsageError(GRAMMAR, `Cannot run "${word}": berth has no command of that name`)
-  const [data, run] = [parsed.value('root'), parsed.value('run-root')]
-  const roots: GivenRoots = { ...(data !== undefined && { data }), ...(run !== undefined && { run }) }
+  const [data, run, driver] = ['root', 'run-root', 'storage-driver'].map(name => parsed.value(name))
+  const roots: GivenRoots = {
+    ...(data !== undefined && { data }),
+    ...(run !== undefined && { run }),
+    ...(driver !== undefined && { storageDriver: await storageDriver(driver) }),
+  }
   if ('commands' in entry) return await runOfGroup(word, entry, rest, roots)
   return await runEntry(word, entry, rest, roots)
+}
+
+async function storageDriver(text: string): Promise<DriverName> {
+  return (await import('../snapshot/open-driver.ts')).parseDriverName(text)
 }
 
 async function runOfGroup(
@@ -67,7 +83,10 @@ async function runEntry(
   roots: GivenRoots,
 ): Promise<number> {
   if (entry.withoutRoots === true && Object.keys(roots).length > 0)
-    throw new UsageError(GRAMMAR, `Cannot use --root and --run-root with "${name}": it has no containers of the engine`)
+    throw new UsageError(
+      GRAMMAR,
+      `Cannot use --root, --run-root and --storage-driver with "${name}": it has no containers of the engine`,
+    )
   return await (await entry.load())(args, roots)
 }
 
@@ -77,6 +96,11 @@ function usage(grammar: Grammar, commands: Readonly<Record<string, { readonly he
   return `${helpText(grammar, 'berth')}\nCommands:\n${rows.join('\n')}\n\nRun "${called} --help" for more on a command.`
 }
 
+// A promise that nobody is going to fulfil would end the process with status 0, as if all were well.
+process.once('beforeExit', () => {
+  console.error('berth: internal error: the command has come to no end')
+  process.exit(ENGINE_FAILURE)
+})
 main(basename(process.argv0), process.argv.slice(2)).then(
   status => process.exit(status),
   (error: unknown) => process.exit(fail(error)),

@@ -3,6 +3,7 @@ import { execFileSync } from 'node:child_process'
 import {
   appendFileSync,
   existsSync,
+  linkSync,
   mkdirSync,
   mkdtempSync,
   readdirSync,
@@ -232,7 +233,7 @@ describe('ContentStore.ingest()', () => {
     expect(box.partials()).toEqual([])
   })
 
-  test('leaves a beginning alone that is too long, a link, a pipe or of another boot', async () => {
+  test('leaves a beginning alone that is too long, has a second name, is a link or a pipe, or is of another boot', async () => {
     await using box = new Box()
     const content = await box.open()
     const boot = readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').slice(0, 8)
@@ -243,6 +244,7 @@ describe('ContentStore.ingest()', () => {
     writeFileSync(free(), bytesOf(whole.length + 1))
     writeFileSync(free('00000000'), whole.subarray(0, 99))
     symlinkSync(secret, free())
+    linkSync(secret, free())
     execFileSync('mkfifo', [free()])
     mkdirSync(free())
     expect(await store(content, whole)).toEqual(blob)

@@ -30,7 +30,7 @@ const PARTIAL_LIFETIME_MS = 7 * 24 * 3600 * 1000
  *     <data root>/content/ingest/…                    on their way; see partial-name.ts
  *
  * Whether a blob is there is told by the file system alone; why it must stay is told by the tables of src/image. There are no
- * locks: a blob appears by one rename, and each writer has a file of its own.
+ * locks: a blob appears by one rename, and each writer has a file of its own. Processes that share a store must see each other in /proc.
  *
  *     await using ingestion = await store.ingest(layer)
  *     for await (const piece of registry.openBlob(reference, layer, { offset: ingestion.offset })) await ingestion.write(piece)
@@ -63,13 +63,15 @@ export class ContentStore {
 
   async #prepare(): Promise<void> {
     const markerPath = join(this.path, LAYOUT_MARKER)
+    // A copy of a store that another tool made does not have it.
+    await mkdir(join(this.path, 'ingest'), { recursive: true, mode: 0o700 })
     try {
       parseJson(await readFile(markerPath, 'utf8'), markerPath, layoutMarker)
       return
     } catch (error) {
       if (errorCode(error) !== 'ENOENT') throw error
     }
-    const directories = ['', 'ingest', 'blobs', ...ALGORITHMS.map(each => `blobs/${each}`)]
+    const directories = ['blobs', ...ALGORITHMS.map(each => `blobs/${each}`)]
     for (const each of directories) await mkdir(join(this.path, each), { recursive: true, mode: 0o700 })
     for (const each of ['blobs', '', '..']) await syncDirectory(join(this.path, each))
     await this.writeIndex([])

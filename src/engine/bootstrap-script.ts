@@ -16,13 +16,13 @@ chmod 755 /usr/sbin/policy-rc.d
 cd /mnt
 install_first() {
   for name in "$@"; do
-    [ ! -e "$name.deb" ] || dpkg --force-unsafe-io --force-depends --force-overwrite --install "$name.deb"
+    [ ! -e "$name.deb" ] || /usr/bin/dpkg --force-unsafe-io --force-depends --force-overwrite --install "$name.deb"
   done
 }
 install_first base-passwd base-files dpkg libc6 perl-base mawk debconf
-dpkg --force-unsafe-io --force-depends --force-overwrite --unpack ./*.deb
-dpkg --force-unsafe-io --force-confold --configure --pending
-broken=$(dpkg --audit)
+/usr/bin/dpkg --force-unsafe-io --force-depends --force-overwrite --unpack ./*.deb
+/usr/bin/dpkg --force-unsafe-io --force-confold --configure --pending
+broken=$(/usr/bin/dpkg --audit)
 [ -z "$broken" ] || { echo "$broken"; exit 1; }
 rm /usr/sbin/policy-rc.d
 # What tells of this machine and this moment.

@@ -3,7 +3,7 @@ import type { Descriptor } from '../oci/descriptor.ts'
 import type { Digest } from '../oci/digest.ts'
 import { type ImageDocument, parseImageConfig } from '../oci/image-config.ts'
 import { type Index, type Manifest, parseIndex, parseManifest } from '../oci/manifest.ts'
-import { isConfigType, isIndexType, isLayerType, isManifestType } from '../oci/media-types.ts'
+import { isConfigType, isIndexType, isLayerType } from '../oci/media-types.ts'
 import { type Platform, printPlatform } from '../oci/platform.ts'
 import type { ImageLayer, ImageManifest } from './image-record.ts'
 
@@ -22,7 +22,7 @@ export type TargetDocument =
 
 /**
  * Reads what a descriptor of an index or a manifest names.
- * @throws {BerthError} invalidArgument: of another kind, or damaged
+ * @throws {BerthError} invalidArgument: of another kind, or damaged; notImplemented: of Docker's schema 1
  */
 export async function readTarget(content: DocumentSource, descriptor: Descriptor): Promise<TargetDocument> {
   return parseTarget(await content.readDocument(descriptor), descriptor)
@@ -31,13 +31,8 @@ export async function readTarget(content: DocumentSource, descriptor: Descriptor
 /** As {@link readTarget}, of bytes that are at hand. */
 export function parseTarget(bytes: Uint8Array, { digest, mediaType }: Descriptor): TargetDocument {
   const name = `manifest ${digest}`
-  if (isIndexType(mediaType)) return { kind: 'index', index: parseIndex(textOf(bytes, name), name, mediaType) }
-  if (isManifestType(mediaType))
-    return { kind: 'manifest', manifest: parseManifest(textOf(bytes, name), name, mediaType) }
-  throw new BerthError(
-    'invalidArgument',
-    `Cannot use ${name}: it is ${mediaType}, expected an index or a manifest of the OCI or of Docker's schema 2`,
-  )
+  if (isIndexType(mediaType)) return { kind: 'index', index: parseIndex(bytes, name, mediaType) }
+  return { kind: 'manifest', manifest: parseManifest(bytes, name, mediaType) }
 }
 
 /** Reads the config of an image. @throws {BerthError} invalidArgument: an artifact's, or damaged */
@@ -48,7 +43,7 @@ export async function readConfig(content: DocumentSource, { config }: Manifest):
       `Cannot use config ${config.digest}: it is ${config.mediaType}, an artifact's, expected an image's`,
     )
   const name = `config ${config.digest}`
-  return parseImageConfig(textOf(await content.readDocument(config), name), name)
+  return parseImageConfig(await content.readDocument(config), name)
 }
 
 /**
@@ -89,12 +84,4 @@ export function imageManifest(digest: Digest, manifest: Manifest, document: Imag
 /** Whether an entry of an index is for no platform: attestations and the like, which belong to an image and can't run. */
 export function isForNoPlatform({ platform }: { readonly platform?: Platform }): boolean {
   return platform !== undefined && (platform.os === 'unknown' || platform.architecture === 'unknown')
-}
-
-function textOf(bytes: Uint8Array, name: string): string {
-  try {
-    return new TextDecoder('utf-8', { fatal: true }).decode(bytes)
-  } catch (cause) {
-    throw new BerthError('invalidArgument', `Cannot parse ${name}: it is not UTF-8`, { cause })
-  }
 }

@@ -1,12 +1,12 @@
 import { BerthError } from '../lib/error.ts'
 import { object, oneOf, parseJson, required } from '../lib/json-shape.ts'
-import { runBounded } from '../lib/run-bounded.ts'
 import type { Descriptor } from '../oci/descriptor.ts'
 import type { Digest } from '../oci/digest.ts'
+import { parseImageConfig } from '../oci/image-config.ts'
 import { parseIndex } from '../oci/manifest.ts'
 import { formatManifest } from '../oci/manifest-format.ts'
 import { OCI_INDEX, OCI_MANIFEST } from '../oci/media-types.ts'
-import type { Platform } from '../oci/platform.ts'
+import { type Platform, platformDistance, printPlatform } from '../oci/platform.ts'
 import { parseReference, printReference, withDefaultTag } from '../oci/reference.ts'
 import { decompress } from '../snapshot/decompress.ts'
 import { DEFAULT_UNPACK_LIMITS, type UnpackLimits } from '../snapshot/unpack-limits.ts'
@@ -15,12 +15,13 @@ import { chooseManifest } from './choose-manifest.ts'
 import { type DockerArchiveImage, dockerArchiveImages, dockerArchiveManifest } from './docker-archive.ts'
 import { readTarget } from './image-documents.ts'
 import { REF_NAME } from './image-index.ts'
-import { type ImageRecord, ownManifest } from './image-record.ts'
+import type { ImageRecord } from './image-record.ts'
 import type { MovedName } from './image-records.ts'
 import type { ImageStore } from './image-store.ts'
 import type { Lease } from './lease.ts'
 import type { OnProgress } from './progress.ts'
 import { registerImage } from './register-image.ts'
+import { unpackLoaded } from './unpack-loaded.ts'
 
 /** How to load an archive. */
 export interface LoadOptions {
@@ -43,21 +44,20 @@ export interface LoadedImage {
 /** Containerd's name of an image in a layout, in full; `org.opencontainers.image.ref.name` is but the tag there. */
 export const IMAGE_NAME = 'io.containerd.image.name'
 
-/** As pulls unpack: more at once only compete for the disk. */
-const UNPACK_CONCURRENCY = 2
 const IMAGES_LIMIT = 1000
 
 const marker = object<{ readonly imageLayoutVersion: string }>({ imageLayoutVersion: required(oneOf(['1.0.0'])) })
 
-interface Target {
+/** What is to become an image. */
+export interface LoadTarget {
   readonly descriptor: Descriptor
   readonly names: readonly string[]
 }
 
 /**
- * Loads the images of an archive: of `docker save` in any of its forms, or an OCI layout; compressed with gzip or zstd, or not. The
+ * Loads the images of an archive: of `docker save` in any of its forms, or an OCI layout; compressed with gzip, zstd or xz, or not. The
  * archive is read once. An image is visible when all of it is here and its layers for this machine are verified and unpacked.
- * @throws {BerthError} invalidArgument: no image archive, a damaged or a hostile one; notImplemented: compressed with xz or
+ * @throws {BerthError} invalidArgument: no image archive, a damaged or a hostile one; notImplemented: compressed with
  * bzip2; notFound: nothing of the platform; unavailable: a limit is exceeded, the disk is full
  */
 export async function loadImages(
@@ -72,14 +72,38 @@ export async function loadImages(
     onProgress,
     ...(signal === undefined ? {} : { signal }),
   })
+  return await registerTargets(await targetsOf(contents, store, lease, options), store, lease, options)
+}
+
+/** Verifies and unpacks what is for this machine, and makes images of it all. */
+export async function registerTargets(
+  targets: readonly LoadTarget[],
+  store: ImageStore,
+  lease: Lease,
+  options: LoadOptions,
+): Promise<readonly LoadedImage[]> {
+  const { onMoved } = options
   const loaded: LoadedImage[] = []
-  for (const { descriptor, names } of await targetsOf(contents, store, lease, options)) {
-    await unpackOwn(descriptor, store, lease, options)
-    const { onMoved } = options
+  for (const { descriptor, names } of targets) {
+    await unpackLoaded(descriptor, store, lease, options)
     const image = await registerImage(descriptor, names, store, onMoved === undefined ? {} : { onMoved })
     loaded.push({ image, names })
   }
   return loaded
+}
+
+/**
+ * The images that a layout's index names, once each; of each only the platform that was asked for, if one was.
+ * @throws {BerthError} notFound: nothing of the platform; invalidArgument: too many images
+ */
+export async function layoutTargets(
+  manifests: readonly Descriptor[],
+  store: ImageStore,
+  { platform, warn }: LoadOptions,
+): Promise<readonly LoadTarget[]> {
+  if (manifests.length > IMAGES_LIMIT) throw unusable(`its index names ${manifests.length} images`)
+  const targets = byDigest(manifests, warn)
+  return platform === undefined ? targets : await Promise.all(targets.map(target => narrowed(target, platform, store)))
 }
 
 /** The archive's own compression; errors speak of the archive. */
@@ -97,24 +121,21 @@ async function targetsOf(
   contents: ArchiveContents,
   store: ImageStore,
   lease: Lease,
-  { platform, warn }: LoadOptions,
-): Promise<readonly Target[]> {
+  options: LoadOptions,
+): Promise<readonly LoadTarget[]> {
   const [layout, index, manifest] = ['oci-layout', 'index.json', 'manifest.json'].map(name =>
     contents.documents.get(name),
   )
   if (layout !== undefined && index !== undefined) {
     parseJson(layout, 'oci-layout', marker)
     const { manifests } = parseIndex(index, 'index.json', OCI_INDEX)
-    if (manifests.length > IMAGES_LIMIT) throw unusable(`its index names ${manifests.length} images`)
-    const targets = byDigest(manifests, warn)
-    if (platform === undefined) return targets
-    return await Promise.all(targets.map(target => narrowed(target, platform, store)))
+    return await layoutTargets(manifests, store, options)
   }
   if (manifest === undefined) {
     throw unusable('it holds neither manifest.json nor an OCI layout, expected an archive of images')
   }
   const images = dockerArchiveImages(contents, manifest)
-  return await Promise.all(images.map(image => dockerTarget(image, store, lease, warn)))
+  return await Promise.all(images.map(image => dockerTarget(image, store, lease, options)))
 }
 
 function unusable(why: string): BerthError {
@@ -122,7 +143,7 @@ function unusable(why: string): BerthError {
 }
 
 /** A layout names an image once per tag. */
-function byDigest(manifests: readonly Descriptor[], warn: LoadOptions['warn']): readonly Target[] {
+function byDigest(manifests: readonly Descriptor[], warn: LoadOptions['warn']): readonly LoadTarget[] {
   const groups = Map.groupBy(manifests, ({ digest }) => digest)
   return [...groups.values()].flatMap(group => {
     const [first] = group
@@ -155,7 +176,7 @@ function canonicalNames(texts: readonly string[], warn: LoadOptions['warn']): re
   })
 }
 
-async function narrowed(target: Target, platform: Platform, store: ImageStore): Promise<Target> {
+async function narrowed(target: LoadTarget, platform: Platform, store: ImageStore): Promise<LoadTarget> {
   let { descriptor } = target
   const where = `image ${target.names[0] ?? descriptor.digest}`
   for (;;) {
@@ -171,9 +192,17 @@ async function dockerTarget(
   image: DockerArchiveImage,
   { content }: ImageStore,
   lease: Lease,
-  warn: LoadOptions['warn'],
-): Promise<Target> {
+  { platform, warn }: LoadOptions,
+): Promise<LoadTarget> {
   const config = Buffer.from(await content.readDocument(image.config)).toString()
+  const offered = parseImageConfig(config, `config ${image.config.digest}`).platform
+  if (platform !== undefined && platformDistance(platform, offered) === null) {
+    const name = image.tags[0] ?? image.config.digest
+    throw new BerthError(
+      'notFound',
+      `Cannot load image "${name}": it is for ${printPlatform(offered)}, expected ${printPlatform(platform)}`,
+    )
+  }
   const bytes = formatManifest(dockerArchiveManifest(image, config))
   lease.hold('blob', [digestOf(bytes)])
   const { digest, sizeBytes } = await content.put(bytes)

@@ -42,6 +42,15 @@ describe('platformDistance()', () => {
   })
 })
 
+test('platformDistance() is null for what needs a feature that is not there', () => {
+  const plain = parsePlatform('linux/amd64')
+  const withFeature = { ...plain, 'os.features': ['x'] }
+  expect(platformDistance(plain, withFeature)).toBeNull()
+  expect(platformDistance(withFeature, withFeature)).toBe(0)
+  expect(platformDistance(withFeature, plain)).toBe(0)
+  expect(platformDistance(plain, { ...plain, 'os.version': '1', 'os.features': [] })).toBe(0)
+})
+
 test('bestMatch() takes the newest variant that runs, and nothing that does not say what it is for', () => {
   const of = (text: string) => ({ platform: parsePlatform(text) })
   const candidates: readonly { readonly platform?: Platform }[] = [

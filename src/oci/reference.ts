@@ -50,6 +50,8 @@ export function parseReference(text: string): Reference {
   if (IMAGE_ID.test(text) || /^sha(?:256|512):[0-9a-f]{64,}$/.test(text)) {
     throw unusable(text, 'it is the ID of an image, expected a name')
   }
+  const scheme = /^[a-z]+:\/\//i.exec(text)?.[0]
+  if (scheme !== undefined) throw unusable(text, `it is a URL, expected a name without ${scheme}`)
   const at = text.indexOf('@')
   const head = at < 0 ? text : text.slice(0, at)
   const digest = at < 0 ? null : digestOf(text, text.slice(at + 1))

@@ -4,7 +4,7 @@ import { type Endpoint, hostOf } from './endpoint.ts'
 import { sendFollowing } from './redirects.ts'
 import { RegistryError, refusalError } from './registry-error.ts'
 import { withRetries } from './retry.ts'
-import { basicHeader, fetchToken, type TokenContext } from './token.ts'
+import { basicHeader, fetchToken, type Token, type TokenContext } from './token.ts'
 
 const ERROR_LIMIT_BYTES = 64 * 1024
 
@@ -33,7 +33,8 @@ export async function checkLogin(
   if (realm !== undefined) {
     const service = bearer?.parameters['service'] ?? null
     const request = { realm, service, scopes: [], isLogin: true }
-    const token = await fetchToken(request, credential, endpoint, context, signal)
+    const asking = (): Promise<Token> => fetchToken(request, credential, endpoint, context, signal)
+    const token = await withRetries(asking, { ...context, signal })
     await knock(endpoint, `Bearer ${token.value}`, credential, context, signal)
     return token.identityToken === null ? credential : { kind: 'identityToken', token: token.identityToken }
   }

@@ -83,6 +83,7 @@ export class EndpointConnection {
   /** Asks without reading a body, and closes the answer. */
   async askHeaders(question: Ask, signal?: AbortSignal): Promise<Pick<HttpAnswer, 'status' | 'headers' | 'url'>> {
     await using answer = await this.ask(question, signal)
+    await answer.finish()
     return { status: answer.status, headers: answer.headers, url: answer.url }
   }
 
@@ -103,14 +104,16 @@ export class EndpointConnection {
         },
       )
       this.#showWarnings(answer.headers)
+      // A challenge of another origin is not answered: it would get the credentials of this one (CVE-2020-15157).
+      const mayAnswer = isOwn && !isForeign && this.#context.answersChallenges !== false
+      if (answer.status === 401 && mayAnswer && challenges < CHALLENGES_LIMIT) {
+        if (await this.#authorizer.accept(answer.headers.get('www-authenticate'), question.grant, sent)) {
+          await answer.finish()
+          continue
+        }
+      }
       if (question.accept.includes(answer.status)) return answer
       await using refused = answer
-      const { status, headers } = refused
-      // A challenge of another origin is not answered: it would get the credentials of this one (CVE-2020-15157).
-      const isAnswered = isOwn && !isForeign && this.#context.answersChallenges !== false
-      if (status === 401 && isAnswered && challenges < CHALLENGES_LIMIT) {
-        if (await this.#authorizer.accept(headers.get('www-authenticate'), question.grant, sent)) continue
-      }
       throw await this.#refusal(question, refused)
     }
   }
@@ -140,7 +143,8 @@ export class EndpointConnection {
     const { status, headers, url } = answer
     const body = await answer.readBeginning(ERROR_LIMIT_BYTES)
     const facts = { action, method, url, status, headers, body, secrets: this.#authorizer.secrets }
-    const hasCredentials = await this.#authorizer.hasCredentials(grant)
+    // Who logged in matters to these alone: a key ring is not to be opened for a tag that is not there.
+    const hasCredentials = [401, 403, 429].includes(status) && (await this.#authorizer.hasCredentials(grant))
     return refusalError({ ...facts, host: hostOf(this.endpoint), hasCredentials }, this.#context.now())
   }
 

@@ -46,7 +46,7 @@ export async function sendFollowing(
     const tls = isForeign ? withoutClient(options.tls) : options.tls
     const answer = await transport.send({ ...plain, url, headers }, tls, action, signal)
     if (!canFollow(request, answer.status)) return { answer, isForeign }
-    await answer[Symbol.asyncDispose]()
+    await answer.finish()
     url = nextUrl(url, answer.headers.get('location'), action)
     isForeign ||= new URL(url).origin !== origin
   }
@@ -61,7 +61,8 @@ function canFollow({ method, body }: HttpRequest, status: number): boolean {
 
 /** Where an answer of `url` points to. @throws {RegistryError} invalidArgument: nowhere, or somewhere less safe */
 export function nextUrl(url: string, location: string | null, action: string): string {
-  if (location === null || !URL.canParse(location, url)) throw refused(action, url, 'it points to no URL')
+  if (location === null || location === '' || !URL.canParse(location, url))
+    throw refused(action, url, 'it points to no URL')
   const [from, to] = [new URL(url), new URL(location, url)]
   if (to.protocol !== 'https:' && to.protocol !== 'http:') throw refused(action, url, `it points to ${to.protocol}`)
   // A stranger on the way could change what plain HTTP carries, and would see what is sent.

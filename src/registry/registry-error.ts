@@ -93,7 +93,8 @@ export function shortUrl(url: string): string {
 export function parseRetryAfter(value: string | null, nowMs: number): number | null {
   if (value === null) return null
   if (/^\d{1,9}$/.test(value.trim())) return Number(value) * 1000
-  const date = Date.parse(value)
+  // What Date.parse makes of other texts is no date of HTTP.
+  const date = /^[A-Z][a-z]{2,8},? /.test(value) ? Date.parse(value) : Number.NaN
   return Number.isNaN(date) ? null : Math.max(0, date - nowMs)
 }
 
@@ -127,7 +128,7 @@ function redact(said: string, secrets: readonly string[]): string {
   return secrets.filter(secret => secret.length > 3).reduce((left, secret) => left.replaceAll(secret, '…'), said)
 }
 
-function adviceFor({ status, headers, host, hasCredentials, body }: Refusal): string {
+function adviceFor({ status, method, headers, host, hasCredentials, body }: Refusal): string {
   if (status === 429) return rateLimitAdvice(headers, host, hasCredentials)
   if (status === 401 && hasCredentials === null) return 'the user name or the password is wrong'
   if ((status === 401 || status === 403) && hasCredentials !== null) {
@@ -136,6 +137,7 @@ function adviceFor({ status, headers, host, hasCredentials, body }: Refusal): st
       : `nobody is logged in to ${host}`
     return `${whose}; see "berth login ${host}"`
   }
+  if (status === 404 && method === 'HEAD') return 'it has none of that name'
   if (status === 413) return 'the registry, or a proxy before it, takes no request of this size'
   if (status === 400 && /HTTP request to an HTTPS server/i.test(body)) return tlsAdvice(host, 'https')
   return ''

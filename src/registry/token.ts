@@ -9,7 +9,7 @@ import { type Endpoint, hostOf, isLoopback } from './endpoint.ts'
 import type { RegistryLimits } from './limits.ts'
 import { sendFollowing, withoutClient } from './redirects.ts'
 import { RegistryError, refusalError } from './registry-error.ts'
-import { type Pause, withRetries } from './retry.ts'
+import type { Pause } from './retry.ts'
 import type { HttpRequest, Transport } from './transport.ts'
 
 /** A token and when it is to be replaced. */
@@ -69,7 +69,7 @@ export function basicHeader({ username, password }: Credential & { readonly kind
 }
 
 /**
- * Asks the server at the realm for a token; without credentials for one that anybody gets.
+ * Asks the server at the realm once for a token; without credentials for one that anybody gets. Whoever needs it asks again.
  * @throws {RegistryError} forbidden: the realm is not a place to send credentials to; what the server answers
  */
 export async function fetchToken(
@@ -82,23 +82,20 @@ export async function fetchToken(
   const host = hostOf(endpoint)
   const action = `get a token for ${host}`
   const realm = await checkRealm(request.realm, endpoint, context)
-  const { transport, limits, pause, now } = context
+  const { transport, limits, now } = context
   const secrets = credential === null ? [] : [credential.kind === 'password' ? credential.password : credential.token]
-  const attempt = async (): Promise<Token> => {
-    const sent =
-      credential?.kind === 'identityToken' ? byPost(realm, request, credential) : byGet(realm, request, credential)
-    const tls = realm.host === host ? endpoint.tls : withoutClient(endpoint.tls)
-    const { answer } = await sendFollowing(transport, sent, { tls, limits, action, signal })
-    await using received = answer
-    const { status, headers, url } = received
-    if (status !== 200) {
-      const body = await received.readBeginning(ERROR_LIMIT_BYTES)
-      const facts = { action, method: sent.method, url, status, headers, body, secrets, host }
-      throw refusalError({ ...facts, hasCredentials: credential !== null }, now())
-    }
-    return readToken(await received.readAll(ANSWER_LIMIT_BYTES), action, now())
+  const sent =
+    credential?.kind === 'identityToken' ? byPost(realm, request, credential) : byGet(realm, request, credential)
+  const tls = realm.host === host ? endpoint.tls : withoutClient(endpoint.tls)
+  const { answer } = await sendFollowing(transport, sent, { tls, limits, action, signal })
+  await using received = answer
+  const { status, headers, url } = received
+  if (status !== 200) {
+    const body = await received.readBeginning(ERROR_LIMIT_BYTES)
+    const facts = { action, method: sent.method, url, status, headers, body, secrets, host }
+    throw refusalError({ ...facts, hasCredentials: request.isLogin ? null : credential !== null }, now())
   }
-  return await withRetries(attempt, { limits, pause, signal })
+  return readToken(await received.readAll(ANSWER_LIMIT_BYTES), action, now())
 }
 
 /**

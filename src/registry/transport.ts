@@ -18,6 +18,9 @@ export interface HttpBody {
   readonly open: () => AsyncIterable<Uint8Array>
 }
 
+/** Reading so much costs less than another connection. */
+const SHORT_BYTES = 16 * 1024
+
 /** The answer to a request: what was asked, the status, the headers, and a body to be read once or discarded. */
 export class HttpAnswer implements AsyncDisposable {
   readonly url: string
@@ -89,6 +92,14 @@ export class HttpAnswer implements AsyncDisposable {
       // The status has been received, and it says more than that the rest of its text did not come.
     }
     return Buffer.concat(pieces).subarray(0, limitBytes).toString('utf8')
+  }
+
+  /** Done with the answer: a short rest of it is read, so that the next request can have its connection. */
+  async finish(): Promise<void> {
+    const length = this.headers.get('content-length')
+    if (length !== null && Number(length) <= SHORT_BYTES && this.#body?.locked === false)
+      await this.readBeginning(SHORT_BYTES)
+    await this[Symbol.asyncDispose]()
   }
 
   /** Gives up the body, and with it the connection unless all has come. */
@@ -205,6 +216,8 @@ class Watch implements Disposable {
   readonly #onAbort = (): void => this.#controller.abort(this.#caller?.reason)
   #timer: ReturnType<typeof setTimeout> | null = null
   #currentMs = 0
+  /** Since when the other side has been silent; null: it is not its turn. */
+  #waitsSinceMs: number | null = null
   #isSilent = false
   #ownFailure: { readonly error: unknown } | null = null
 
@@ -221,18 +234,20 @@ class Watch implements Disposable {
 
   /** Waits for something the other side does. */
   async within<T>(work: Promise<T>, limitMs = this.#inactivityMs): Promise<T> {
+    // A blob is read in tens of thousands of pieces: a timer stays and looks at the clock instead of one being made for each.
+    if (limitMs !== this.#currentMs) this.#setTimer(limitMs)
     this.#currentMs = limitMs
-    this.#start()
+    this.#waitsSinceMs = performance.now()
     try {
       return await work
     } finally {
-      this.#stop()
+      this.#waitsSinceMs = null
     }
   }
 
   /** The other side has done something. */
   touch(): void {
-    if (this.#timer !== null) this.#start()
+    if (this.#waitsSinceMs !== null) this.#waitsSinceMs = performance.now()
   }
 
   /** What was to be sent could not be read: that is the reason for whatever fetch says of it. */
@@ -253,21 +268,24 @@ class Watch implements Disposable {
   }
 
   [Symbol.dispose](): void {
-    this.#stop()
+    this.#setTimer(null)
     this.#caller?.removeEventListener('abort', this.#onAbort)
   }
 
-  #start(): void {
-    this.#stop()
-    this.#timer = setTimeout(() => {
-      this.#isSilent = true
-      this.#controller.abort(new Error('silence'))
-    }, this.#currentMs)
+  #setTimer(ms: number | null): void {
+    if (this.#timer !== null) clearTimeout(this.#timer)
+    this.#timer = ms === null ? null : setTimeout(() => this.#look(), ms)
   }
 
-  #stop(): void {
-    if (this.#timer !== null) clearTimeout(this.#timer)
-    this.#timer = null
+  #look(): void {
+    const leftMs =
+      this.#waitsSinceMs === null ? this.#currentMs : this.#waitsSinceMs + this.#currentMs - performance.now()
+    if (leftMs > 0) {
+      this.#setTimer(Math.ceil(leftMs))
+      return
+    }
+    this.#isSilent = true
+    this.#controller.abort(new Error('silence'))
   }
 }
 

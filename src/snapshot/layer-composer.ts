@@ -40,7 +40,8 @@ const WARNINGS_LIMIT = 20
 /**
  * Turns the entries of a layer's archive into entries for berth-init, in the form that overlayfs reads:
  * a whiteout is a character device 0:0, an opaque directory has `trusted.overlay.opaque=y`.
- * All that is decided about a layer's content is decided here. It holds the names of directories, not those of files.
+ * All that is decided about a layer's content is decided here. It holds the names of directories, not those of files,
+ * and large pieces of content until they are taken from the encoder: until then who pushes them may not change them.
  *
  * Of two entries of the same name the later counts; of a whiteout and something of its name in the same layer both do:
  * the layer's own stays and hides what lower layers have.

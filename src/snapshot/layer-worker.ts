@@ -52,12 +52,21 @@ function tell(report: LayerReport): void {
 
 /** Reads, decides, hands over, and verifies: the archive never is in memory as a whole. */
 async function unpackLayer(job: LayerJob, blob: AsyncGenerator<Uint8Array>): Promise<LayerFacts> {
+  await using unpacking = new UnpackProcess(job.target)
+  // A full disk is news also while the rest of the blob is on its way.
+  return await Promise.race([unpackThrough(unpacking, job, blob), unpacking.failure])
+}
+
+async function unpackThrough(
+  unpacking: UnpackProcess,
+  job: LayerJob,
+  blob: AsyncGenerator<Uint8Array>,
+): Promise<LayerFacts> {
   const diffId = parseDigest(job.diffId)
   const hasher = new Bun.CryptoHasher(digestAlgorithm(diffId))
   const composer = new LayerComposer(job.limits, message => tell({ kind: 'warn', message }))
   const parser = new TarParser(composer)
   const { encoder } = composer
-  await using unpacking = new UnpackProcess(job.target)
   for await (const piece of decompress(blob, job.limits)) {
     hasher.update(piece)
     parser.push(piece)

@@ -54,7 +54,10 @@ async function takeTurn(signal: AbortSignal | undefined): Promise<() => void> {
   if (busyCount >= UNPACK_CONCURRENCY) {
     const { promise, resolve, reject } = Promise.withResolvers<void>()
     const abort = (): void => {
-      waiting.splice(waiting.indexOf(resolve), 1)
+      const index = waiting.indexOf(resolve)
+      // Its turn has come already; who is aborted then gives it on.
+      if (index < 0) return
+      waiting.splice(index, 1)
       reject(signal?.reason)
     }
     signal?.throwIfAborted()
@@ -96,8 +99,10 @@ class LayerWorker {
 
   constructor() {
     try {
-      // From `/`, as Bun would load a bunfig.toml of the working directory.
-      this.#process = Bun.spawn(workerCommand(), { stdio: ['pipe', 'pipe', 'inherit'], env: {}, cwd: '/' })
+      // From `/`, as Bun would load a bunfig.toml of the working directory; in a session of its own, so that a terminal's
+      // Ctrl-C goes to who wants the layer and decides what that means.
+      const options = { env: {}, cwd: '/', detached: true }
+      this.#process = Bun.spawn(workerCommand(), { stdio: ['pipe', 'pipe', 'inherit'], ...options })
     } catch (cause) {
       throw new BerthError('unavailable', 'Cannot unpack the layer: no process can be started for it', { cause })
     }
@@ -133,8 +138,9 @@ class LayerWorker {
 
   /** Hands over one frame; resolves when it is in the socket. */
   async #send(bytes: Uint8Array): Promise<void> {
-    this.#process.stdin.write(frameHeader(bytes.length))
-    if (bytes.length > 0) this.#process.stdin.write(bytes)
+    // What waits for room in the socket is a promise, whatever the types say; it is rejected when the process dies.
+    await this.#process.stdin.write(frameHeader(bytes.length))
+    if (bytes.length > 0) await this.#process.stdin.write(bytes)
     await this.#process.stdin.flush()
   }
 
@@ -160,6 +166,8 @@ class LayerWorker {
 
   /** Ends it, and berth-init, which dies with it. */
   async kill(): Promise<void> {
+    // Waited for like any other: with nothing else left to do this process would end, as if all were well.
+    this.#process.ref()
     this.#process.kill('SIGKILL')
     await this.#process.exited
   }

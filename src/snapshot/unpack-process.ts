@@ -106,10 +106,18 @@ export class UnpackProcess implements AsyncDisposable {
     this.#process.stdin.write(encodePlan(this.#plan))
   }
 
+  /** Rejects as soon as it fails, as {@link finish} does; never resolves. */
+  get failure(): Promise<never> {
+    return this.#outcome.then(outcome =>
+      typeof outcome === 'number' ? new Promise(() => undefined) : throwIt(outcome),
+    )
+  }
+
   /** Hands over encoded entries; resolves when they are in the socket. @throws {BerthError} the process failed: see {@link finish} */
   async send(entries: readonly Uint8Array[]): Promise<void> {
     try {
-      for (const part of entries) this.#process.stdin.write(part)
+      // What waits for room in the socket is a promise, whatever the types say; it is rejected when the process dies.
+      for (const part of entries) await this.#process.stdin.write(part)
       await this.#process.stdin.flush()
     } catch (error) {
       // EPIPE: it has ended, and its last record says why.
@@ -150,6 +158,10 @@ export class UnpackProcess implements AsyncDisposable {
     await this.#process.exited
     await this.#outcome
   }
+}
+
+function throwIt(error: Error): never {
+  throw error
 }
 
 /** stat(2) counts blocks of this size, whatever the filesystem's own are. */

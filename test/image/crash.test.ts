@@ -1,13 +1,13 @@
 /** Layers whose unpacking is killed, or done twice at once. */
 import { expect } from 'bun:test'
-import { mkdirSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { parseDigest } from '../../src/oci/digest.ts'
 import { LayerStore } from '../../src/snapshot/layer-store.ts'
 import { testIf } from '../support/requirement.ts'
 import { archive } from '../support/tar-archive.ts'
 import { sha256 } from './layout-builder.ts'
-import { TemporaryDirectory } from './tree.ts'
+import { TemporaryDirectory, treeOf } from './tree.ts'
 
 const rootTest = testIf('root')
 const KILLS = 8
@@ -30,6 +30,10 @@ function unpacker(path: string, dataRoot: string): string[] {
     })
     console.log(layer.path)`
   return [process.execPath, '-e', program]
+}
+
+async function* once(): AsyncGenerator<Uint8Array> {
+  yield tar
 }
 
 async function until(condition: () => boolean): Promise<void> {
@@ -66,6 +70,71 @@ rootTest('LayerStore leaves nothing of a layer whose unpacking was killed, once 
     const found = await store.find(parseDigest(diffId))
     if (found !== null) expect(readdirSync(found.path)).toHaveLength(20)
     rmSync(dataRoot, { recursive: true })
+  }
+})
+
+/** With BERTH_TEST_LONG=1 as many as the issue asks for. */
+const RANDOM_KILLS = process.env['BERTH_TEST_LONG'] === '1' ? 200 : 6
+const RANDOM_KILLS_MS = RANDOM_KILLS * 5000
+
+/** The processes that unpack for another one: the worker, and berth-init below it. */
+function unpackersOf(pid: number): readonly number[] {
+  try {
+    const children = readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').split(' ').filter(Boolean).map(Number)
+    return children.flatMap(child => [child, ...unpackersOf(child)])
+  } catch {
+    // It has ended.
+    return []
+  }
+}
+
+rootTest(
+  'LayerStore has a layer whole or not at all, whenever the process that unpacks it for itself is killed',
+  async () => {
+    using temporary = new TemporaryDirectory()
+    const path = join(temporary.path, 'layer.tar')
+    writeFileSync(path, tar)
+    const whole = treeOf(
+      (await (await LayerStore.open(join(temporary.path, 'whole'))).unpack(parseDigest(diffId), once)).path,
+    )
+    for (let kill = 0; kill < RANDOM_KILLS; kill++) {
+      const dataRoot = join(temporary.path, `data${kill}`)
+      const child = Bun.spawn(unpacker(path, dataRoot), { stdout: 'pipe', stderr: 'ignore' })
+      // The moments lie all over its life, which the clock of this loop does not follow exactly: that is the point.
+      const deadline = performance.now() + Math.random() * 400
+      await until(() => performance.now() > deadline || child.exitCode !== null)
+      child.kill('SIGKILL')
+      await child.exited
+      const store = await LayerStore.open(dataRoot)
+      expect(readdirSync(join(dataRoot, 'layers')).filter(name => name.startsWith('.'))).toEqual([])
+      const found = await store.find(parseDigest(diffId))
+      if (found !== null) expect(treeOf(found.path)).toEqual(whole)
+      const { path: root } = await store.unpack(parseDigest(diffId), once)
+      expect(treeOf(root)).toEqual(whole)
+      rmSync(dataRoot, { recursive: true })
+    }
+  },
+  RANDOM_KILLS_MS,
+)
+
+rootTest('LayerStore.unpack() fails and leaves nothing when what unpacks for it is killed at any piece', async () => {
+  using temporary = new TemporaryDirectory()
+  const store = await LayerStore.open(temporary.path)
+  const pieceBytes = 1_200_000
+  const count = Math.ceil(tar.length / pieceBytes)
+  for (let kill = 0; kill < count; kill++) {
+    const outcome = store.unpack(parseDigest(diffId), async function* () {
+      for (let piece = 0; piece < count; piece++) {
+        yield tar.subarray(piece * pieceBytes, (piece + 1) * pieceBytes)
+        const unpackers = unpackersOf(process.pid)
+        // Now the worker, now the berth-init that it feeds.
+        const victim = kill % 2 === 0 ? unpackers[0] : unpackers.at(-1)
+        if (piece === kill && victim !== undefined) process.kill(victim, 'SIGKILL')
+      }
+      await new Promise(() => undefined)
+    })
+    await expect(outcome).rejects.toThrow(/Cannot unpack layer .* ended early \(SIGKILL\)/)
+    expect(readdirSync(join(temporary.path, 'layers'))).toEqual([])
   }
 })
 

@@ -1,6 +1,6 @@
 /**
  * Fuzzing of parsers: documents that are right, with bytes changed. In the gate a fixed number of runs; with
- * `BERTH_FUZZ_SECONDS=600 test/run check` each such test goes on for that long. A failure prints its seed.
+ * `BERTH_FUZZ_SECONDS=600 bun test src/oci` each such test goes on for that long. A failure prints its seed.
  */
 import fc from 'fast-check'
 

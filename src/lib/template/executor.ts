@@ -1,5 +1,5 @@
 import type { Budget } from './budget.ts'
-import { TEMPLATE_FUNCTIONS, type TemplateFunction } from './functions.ts'
+import type { TemplateFunction } from './functions.ts'
 import {
   type BranchNode,
   type CommandNode,
@@ -43,6 +43,7 @@ export class Executor {
   readonly #template: ParsedTemplate
   readonly #budget: Budget
   readonly #rootType: string
+  readonly #functions: ReadonlyMap<string, TemplateFunction>
   readonly #root: Value
   #variables: Variable[]
   #output: string[] = []
@@ -53,7 +54,14 @@ export class Executor {
   #depth = 0
 
   /** `rootType`: what errors call the type of `root`. */
-  constructor(template: ParsedTemplate, root: Value, rootType: string, budget: Budget) {
+  constructor(
+    template: ParsedTemplate,
+    root: Value,
+    rootType: string,
+    budget: Budget,
+    functions: ReadonlyMap<string, TemplateFunction>,
+  ) {
+    this.#functions = functions
     this.#template = template
     this.#root = root
     this.#rootType = rootType
@@ -314,7 +322,7 @@ export class Executor {
     final: Final,
   ): Value {
     this.#node = identifier
-    const definition = TEMPLATE_FUNCTIONS.get(name)
+    const definition = this.#functions.get(name)
     if (definition === undefined) throw new TemplateError(`${JSON.stringify(name)} is not a defined function`)
     if (definition.stopsAt !== undefined) return this.#logic(dot, name, definition.stopsAt, rest, final)
     const values = this.#arguments(dot, name, definition, rest, final)

@@ -91,6 +91,15 @@ export const TEMPLATE_FUNCTIONS: ReadonlyMap<string, TemplateFunction> = new Map
   Object.entries({ ...BUILT_IN, ...DOCKER }),
 )
 
+const unchanged: TemplateFunction['call'] = ([value]) => value
+
+/** The functions as they are for the titles of a table: what changes a value leaves a title as it is. */
+export const TITLE_FUNCTIONS: ReadonlyMap<string, TemplateFunction> = new Map([
+  ...TEMPLATE_FUNCTIONS,
+  ...['json', 'title', 'lower', 'upper'].map(name => [name, fixed(['string'], unchanged)] as const),
+  ['truncate', fixed(['string', 'int'], unchanged)],
+])
+
 /** As Go's fmt.Sprint: a space between values of which neither is a text. */
 function print(values: readonly Value[], budget: Budget): string {
   const isText = (value: Value): boolean => typeof value === 'string'

@@ -81,8 +81,14 @@ describe('Template', () => {
     expect(run('{{truncate "héllo" 2}}')).toBe('hé')
   })
 
-  test('executeLeniently() gives the text up to the error', () => {
-    expect(Template.parse('{{.A}}\t{{.B.C}}x').executeLeniently({ A: 'A' })).toBe('A\t')
+  test('executeForTitles() gives the titles up to an error, unchanged by functions', () => {
+    const titles = new Map([['Name', 'NAME']])
+    expect(Template.parse('{{lower .Name}}\t{{truncate .Name 2}}\t{{json .B}}x').executeForTitles(titles)).toBe(
+      'NAME\tNAME\t',
+    )
+    expect(Template.parse('{{if .B}}x{{end}}{{pad .Name 1 1}}|{{printf "%s!" .Name}}').executeForTitles(titles)).toBe(
+      ' NAME |NAME!',
+    )
   })
 })
 

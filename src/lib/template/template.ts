@@ -1,7 +1,7 @@
 import { BerthError } from '../error.ts'
 import { Budget, DEFAULT_TEMPLATE_LIMITS, type TemplateLimits } from './budget.ts'
 import { Executor } from './executor.ts'
-import { TEMPLATE_FUNCTIONS } from './functions.ts'
+import { TEMPLATE_FUNCTIONS, TITLE_FUNCTIONS } from './functions.ts'
 import { type ParsedTemplate, parseTemplate } from './parser.ts'
 import { TemplateError } from './template-error.ts'
 import { TemplateSyntaxError } from './token-reader.ts'
@@ -42,13 +42,20 @@ export class Template {
     return executor.output
   }
 
-  /** The text up to the first error: how Docker makes the titles of a table, whose templates are written for rows. */
-  executeLeniently(value: Value, options: ExecuteOptions = {}): string {
-    return this.#run(value, options)[0].output
+  /**
+   * The titles of a table whose rows the template is for, from the titles of the fields: up to the first error, as what is
+   * right for rows need not be for titles. Functions that change values leave titles as they are.
+   */
+  executeForTitles(titles: ReadonlyMap<string, string>): string {
+    return this.#run(titles, {}, TITLE_FUNCTIONS)[0].output
   }
 
-  #run(value: Value, { typeName = 'struct', limits = DEFAULT_TEMPLATE_LIMITS }: ExecuteOptions) {
-    const executor = new Executor(this.#parsed, value, typeName, new Budget(limits))
+  #run(
+    value: Value,
+    { typeName = 'struct', limits = DEFAULT_TEMPLATE_LIMITS }: ExecuteOptions,
+    functions = TEMPLATE_FUNCTIONS,
+  ) {
+    const executor = new Executor(this.#parsed, value, typeName, new Budget(limits), functions)
     try {
       executor.run()
       return [executor, null] as const

@@ -133,3 +133,22 @@ export function printJson(value: Value, budget: Budget): string {
 function printMembers(members: readonly (readonly [string, Value])[], budget: Budget): string {
   return `{${members.map(([key, each]) => `${JSON.stringify(key)}:${printJson(each, budget)}`).join(',')}}`
 }
+
+/** A value as JSON.stringify() takes it. */
+export function plainOf(value: Value): unknown {
+  if (value === undefined || value instanceof Method) return null
+  if (value instanceof Float) return value.value
+  if (isList(value)) return value.map(plainOf)
+  if (isMap(value)) return Object.fromEntries(sortedKeys(value).map(key => [key, plainOf(value.get(key))]))
+  if (isStruct(value)) return Object.fromEntries(fieldsOf(value).map(([key, each]) => [key, plainOf(each)]))
+  return value
+}
+
+/** JSON that was parsed, as a value; its objects are structs. */
+export function fromJson(json: unknown): Value {
+  if (Array.isArray(json)) return json.map(fromJson)
+  if (typeof json === 'object' && json !== null) {
+    return Object.fromEntries(Object.entries(json).map(([key, each]) => [key, fromJson(each)]))
+  }
+  return typeof json === 'string' || typeof json === 'number' || typeof json === 'boolean' ? json : null
+}

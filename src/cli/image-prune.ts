@@ -1,0 +1,53 @@
+import type { GivenRoots } from '../engine/data-root.ts'
+import { openEngineWithImages } from '../engine/open-images.ts'
+import { imageFilter, PRUNE_FILTERS } from '../image/image-filter.ts'
+import { pruneImages } from '../image/prune-images.ts'
+import { humanSize } from '../lib/human-size.ts'
+import { confirm } from './confirm.ts'
+import { type Grammar, helpText, parseOptions, UsageError } from './options.ts'
+
+const grammar: Grammar = {
+  name: 'image prune',
+  operands: '',
+  help: 'Removes images without a name; pinned ones, and those that containers were made of, stay.',
+  options: [
+    { name: 'all', short: 'a', kind: 'flag', help: 'also images with a name' },
+    { name: 'filter', kind: 'values', value: 'NAME=VALUE', help: 'only those with: until, label, label!' },
+    { name: 'force', short: 'f', kind: 'flag', help: 'do not ask' },
+    { name: 'help', kind: 'flag', help: 'show this text' },
+  ],
+}
+
+/** `berth image prune`. */
+export async function imagePruneCommand(args: readonly string[], roots: GivenRoots): Promise<number> {
+  const parsed = parseOptions(grammar, args)
+  if (parsed.flag('help')) {
+    console.log(helpText(grammar, 'berth'))
+    return 0
+  }
+  if (parsed.operands.length > 0) {
+    throw new UsageError(
+      grammar,
+      `Cannot prune "${parsed.operands[0]}": expected no images, they are found by what uses them`,
+    )
+  }
+  const { images } = await openEngineWithImages(roots, message => console.error(`berth: warning: ${message}`))
+  // The filter is read before the question, so that a mistake in it is told first. `dangling=false` means --all.
+  const filters = parsed.values('filter')
+  const isAll = parsed.flag('all') || filters.some(text => /^dangling=(?:false|0|f)$/i.test(text))
+  const others = filters.filter(text => !/^dangling=/i.test(text))
+  imageFilter(filters, images.records, Date.now(), PRUNE_FILTERS)
+  const filter = imageFilter(others, images.records, Date.now(), PRUNE_FILTERS)
+  const what = isAll ? 'all images that no container was made of' : 'all images without a name'
+  if (!parsed.flag('force') && !(await confirm(`This removes ${what}.`))) return 0
+  const removed = await pruneImages(images, { all: isAll, filter })
+  if (removed.length > 0) console.log('Deleted Images:')
+  for (const { untagged, deleted } of removed) {
+    for (const name of untagged) console.log(`untagged: ${name}`)
+    for (const digest of deleted) console.log(`deleted: ${digest}`)
+  }
+  if (removed.length > 0) console.log('')
+  const freedBytes = removed.reduce((sum, each) => sum + each.freedBytes, 0)
+  console.log(`Total reclaimed space: ${humanSize(freedBytes, 4)}`)
+  return 0
+}
