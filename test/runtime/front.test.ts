@@ -1,12 +1,13 @@
 /** `berth-runc run`, the compiled program: a berth-init that waits for the container while the TypeScript it started has ended. */
 
 import { describe, expect } from 'bun:test'
-import { mkdirSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { formatJson } from '../../src/lib/json-shape.ts'
 import { defaultSpec } from '../../src/oci/default-spec.ts'
 import type { RuntimeSpec } from '../../src/oci/runtime-spec.ts'
 import { testIf } from '../support/requirement.ts'
+import { readText } from '../support/vanishing.ts'
 import { finish, Machine, until } from './verbs-machine.ts'
 
 const FRONT = join(import.meta.dir, '../../dist/berth-runc')
@@ -30,10 +31,10 @@ function bundleOf(machine: Machine, script: string, change: Change = spec => spe
 }
 
 function childrenOf(pid: number): string[] {
-  return readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').trim().split(' ').filter(Boolean)
+  return readText(`/proc/${pid}/task/${pid}/children`).trim().split(' ').filter(Boolean)
 }
 
-const commOf = (pid: string | number) => readFileSync(`/proc/${pid}/comm`, 'utf8').trim()
+const commOf = (pid: string | number) => readText(`/proc/${pid}/comm`).trim()
 
 describe('berth-runc run', () => {
   test('exits with the status of the program, or 128 and its signal, and leaves nothing', async () => {
@@ -130,16 +131,15 @@ describe('berth-runc run', () => {
 
   test('undoes what it did when the TypeScript is killed before the container is complete', async () => {
     await using machine = new Machine([FRONT])
-    const fifo = join(machine.base, 'fifo')
-    await Bun.$`mkfifo ${fifo}`
-    const hooks = { createRuntime: [{ path: '/bin/sh', args: ['sh', '-c', `cat ${fifo}`] }] }
+    const [entered, released] = [join(machine.base, 'entered'), join(machine.base, 'released')]
+    const wait = `touch ${entered}; until [ -e ${released} ]; do sleep 0.01; done`
+    const hooks = { createRuntime: [{ path: '/bin/sh', args: ['sh', '-c', wait] }] }
     const [bundle, id] = bundleOf(machine, 'true', spec => ({ ...spec, hooks }))
     const child = machine.spawn(['run', '--bundle', bundle, id])
-    const berth = () =>
-      childrenOf(child.pid).find(pid => readFileSync(`/proc/${pid}/cmdline`, 'utf8').includes('--launcher'))
-    await until(() => berth() !== undefined && childrenOf(child.pid).some(pid => commOf(pid) === 'sh'))
+    const berth = () => childrenOf(child.pid).find(pid => readText(`/proc/${pid}/cmdline`).includes('--launcher'))
+    await until(() => existsSync(entered))
     process.kill(Number(berth()), 'SIGKILL')
-    await Bun.write(fifo, '')
+    writeFileSync(released, '')
     expect(await child.exited).not.toBe(0)
     await machine.run(['delete', '--force', id])
     expect(machine.leftovers()).toEqual([])
