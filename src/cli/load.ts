@@ -10,7 +10,7 @@ import { parsePlatform } from '../oci/platform.ts'
 import { familiarReference, parseReference } from '../oci/reference.ts'
 import { interruptible } from './interruptible.ts'
 import { type Grammar, helpText, parseOptions, UsageError } from './options.ts'
-import { printable } from './table.ts'
+import { sayBeside, TransferShow, warnBeside } from './transfer-show.ts'
 
 const grammar: Grammar = {
   name: 'load',
@@ -56,25 +56,27 @@ export async function loadCommand(args: readonly string[], roots: GivenRoots): P
   }
   const platform = parsed.value('platform')
   const warn = (message: string): void => {
-    if (!parsed.flag('quiet')) console.error(`berth: warning: ${printable(message)}`)
+    if (!parsed.flag('quiet')) warnBeside(message)
   }
   const options = {
     warn,
     onMoved: (moved: readonly { readonly name: string; readonly from: string }[]) => {
       for (const { name, from } of moved) {
-        console.log(`The image ${shown(name)} already exists, renaming the old one with ID ${from} to empty string`)
+        sayBeside(`The image ${shown(name)} already exists, renaming the old one with ID ${from} to empty string`)
       }
     },
     ...(platform === undefined ? {} : { platform: parsePlatform(platform) }),
   }
   const { images } = await openEngineWithImages(roots, warn)
+  // As docker's: who reads the names from a pipe wants nothing else.
+  const isShown = process.stdout.isTTY && !parsed.flag('quiet')
   return await interruptible(async signal => {
+    using show = isShown ? new TransferShow(process.stdout, 'pull') : null
+    const load = { ...options, signal, ...(show !== null && { onProgress: show.onProgress }) }
     const loaded = isDirectory
-      ? await loadLayout(input, images, { ...options, signal })
-      : await loadImages(piecesUntil(signal, input === undefined ? process.stdin : opened(input)), images, {
-          ...options,
-          signal,
-        })
+      ? await loadLayout(input, images, load)
+      : await loadImages(piecesUntil(signal, input === undefined ? process.stdin : opened(input)), images, load)
+    show?.[Symbol.dispose]()
     for (const line of loaded.flatMap(linesOf)) console.log(line)
   })
 }

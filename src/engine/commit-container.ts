@@ -3,6 +3,7 @@ import { type BaseImage, composeImage, emptyBase, readBaseImage } from '../image
 import { applyChange, type ConfigDocument, mergeEnv } from '../image/config-changes.ts'
 import { type ImageRecord, imageId } from '../image/image-record.ts'
 import { type ImageStore, openImageStore } from '../image/image-store.ts'
+import type { Lease } from '../image/lease.ts'
 import { BerthError } from '../lib/error.ts'
 import { parseDigest } from '../oci/digest.ts'
 import { OCI_LAYER } from '../oci/media-types.ts'
@@ -50,15 +51,14 @@ export async function commitContainer(text: string, options: CommitOptions, engi
   const names = namesOf(options.reference)
   const tree = await findContainerTree(text, engine)
   const store = await openImageStore(engine.roots.data, engine.database.sqlite)
-  const base = await baseOf(tree, store)
-  const config = options.changes.reduce(applyChange, containerConfig(base?.config ?? {}, tree.config))
   using lease = store.records.lease(`commit ${tree.container.id}`)
+  const base = await baseOf(tree, store, lease)
+  const config = options.changes.reduce(applyChange, containerConfig(base?.config ?? {}, tree.config))
   await using ingestion = await store.content.ingest(null, options.signal)
   const written = await paused(tree, options, engine, () =>
     write(tree, base, options, engine, bytes => ingestion.write(bytes)),
   )
-  const blob = await ingestion.commit()
-  lease.hold('blob', [blob.digest, ...(base?.layers ?? []).map(({ digest }) => digest)])
+  const blob = await ingestion.commit({ beforeVisible: digest => lease.hold('blob', [digest]) })
   const description = {
     config,
     created: createdOf(options),
@@ -92,17 +92,24 @@ export function createdOf({ epochSeconds }: Pick<MakeImageOptions, 'epochSeconds
   return new Date(epochSeconds === null ? Date.now() : epochSeconds * 1000).toISOString().replace(/\.\d+Z$/, 'Z')
 }
 
-async function baseOf({ container }: ContainerTree, store: ImageStore): Promise<BaseImage | null> {
+/** What the container is made of. From now on it stays, even if the container goes. */
+async function baseOf({ container }: ContainerTree, store: ImageStore, lease: Lease): Promise<BaseImage | null> {
   const { manifestDigest } = container
   if (manifestDigest === null) return null
   const digest = parseDigest(manifestDigest)
+  lease.hold('blob', [digest])
   const sizeBytes = await store.content.find(digest)
   if (sizeBytes === null)
     throw new BerthError(
       'notFound',
       `Cannot commit container "${container.name}": manifest ${digest} of its image is gone`,
     )
-  return await readBaseImage({ digest, sizeBytes }, store.content)
+  const base = await readBaseImage({ digest, sizeBytes }, store.content)
+  lease.hold(
+    'blob',
+    base.layers.map(each => each.digest),
+  )
+  return base
 }
 
 /** What the container runs with, for containers of the new image. */

@@ -83,7 +83,7 @@ class LayoutCopy {
       if (skipped < piece.length) await ingestion.write(piece.subarray(skipped))
       onProgress?.({
         id: progressId(digest),
-        kind: 'extracting',
+        kind: 'loading',
         currentBytes: ingestion.offset,
         totalBytes: sizeBytes,
       })

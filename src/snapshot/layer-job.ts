@@ -6,7 +6,7 @@
  *
  * Numbers are little-endian. A process that failed ends: what of the blob is still on its way means nothing to it.
  */
-import type { ErrorCategory } from '../lib/error.ts'
+import { BerthError, type ErrorCategory } from '../lib/error.ts'
 import { flag, integer, object, oneOf, parseJson, required, type Shape, shapeError, text } from '../lib/json-shape.ts'
 import type { UnpackLimits } from './unpack-limits.ts'
 
@@ -33,7 +33,25 @@ export interface LayerJob {
 export type LayerReport =
   | { readonly kind: 'warn'; readonly message: string }
   | { readonly kind: 'done'; readonly facts: LayerFacts }
-  | { readonly kind: 'failed'; readonly category: ErrorCategory; readonly message: string }
+  | {
+      readonly kind: 'failed'
+      readonly category: ErrorCategory
+      readonly message: string
+      /** `ENOSPC`: what the kernel said, when it was the kernel. */
+      readonly errno?: string
+    }
+
+/** A layer could not be unpacked in the process for it. */
+export class UnpackError extends BerthError {
+  override readonly name = 'UnpackError'
+  /** Kernel spelling: `ENOSPC`; null: it was no system call that failed. */
+  readonly errno: string | null
+
+  constructor(category: ErrorCategory, message: string, errno: string | null) {
+    super(category, message)
+    this.errno = errno
+  }
+}
 
 const count = required(integer(0, Number.MAX_SAFE_INTEGER))
 
@@ -69,6 +87,7 @@ const failed = object<LayerReport & { kind: 'failed' }>({
   kind: required(oneOf(['failed'])),
   category: required(oneOf(CATEGORIES)),
   message: required(text),
+  errno: text,
 })
 
 const report: Shape<LayerReport> = (value, place) => {

@@ -1,5 +1,5 @@
 import { readFileSync } from 'node:fs'
-import { readFile, rename, writeFile } from 'node:fs/promises'
+import { readFile, rename, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { object, parseJson, required, type Shape, text } from '../lib/json-shape.ts'
 import { type LayerFacts, layerFacts } from './layer-job.ts'
@@ -38,14 +38,20 @@ export async function isLayerUnkept(directory: string): Promise<boolean> {
   return (await readRecord(directory))?.bootId !== undefined
 }
 
-/** Notes that the layer in a directory is on the disk, which the caller has seen to. */
-export async function keepLayer(directory: string): Promise<void> {
+/**
+ * Notes that the layer in a directory is on the disk, which the caller has seen to. `temporary` is a path on the same filesystem that
+ * nobody else uses: pulls at once keep the same layer.
+ */
+export async function keepLayer(directory: string, temporary: string): Promise<void> {
   const found = await readRecord(directory)
   if (found === null || found.bootId === undefined) return
-  const path = join(directory, FILE)
-  // Should the new record not reach the disk, the old one is there: then the layer is unpacked again, which is safe.
-  await write(`${path}.new`, { facts: found.facts })
-  await rename(`${path}.new`, path)
+  try {
+    // Should the new record not reach the disk, the old one is there: then the layer is unpacked again, which is safe.
+    await write(temporary, { facts: found.facts })
+    await rename(temporary, join(directory, FILE))
+  } finally {
+    await rm(temporary, { force: true })
+  }
 }
 
 async function readRecord(directory: string): Promise<LayerRecord | null> {

@@ -114,7 +114,8 @@ export class LayerStore {
     const unkept = await Promise.all(directories.map(isLayerUnkept))
     if (!unkept.includes(true)) return
     await syncFilesystem(this.#directory)
-    await Promise.all(directories.filter((_, index) => unkept[index]).map(keepLayer))
+    const keep = (each: string): Promise<void> => keepLayer(each, join(this.#directory, makingName()))
+    await Promise.all(directories.filter((_, index) => unkept[index]).map(keep))
   }
 
   /**

@@ -3,6 +3,7 @@ import { promisify } from 'node:util'
 import { BerthError, messageOf } from '../lib/error.ts'
 import { TarParser } from '../lib/tar/parser.ts'
 import { digestAlgorithm, parseDigest } from '../oci/digest.ts'
+import { StepError } from '../plan/step-error.ts'
 import { decompress } from './decompress.ts'
 import { LayerComposer } from './layer-composer.ts'
 import { FRAME_HEADER_BYTES, type LayerFacts, type LayerJob, type LayerReport, parseLayerJob } from './layer-job.ts'
@@ -39,7 +40,8 @@ export async function runLayerWorker(): Promise<number> {
       tell({ kind: 'done', facts })
     } catch (error) {
       const category = error instanceof BerthError ? error.category : 'internal'
-      tell({ kind: 'failed', category, message: messageOf(error) })
+      const errno = error instanceof StepError ? error.errno : undefined
+      tell({ kind: 'failed', category, message: messageOf(error), ...(errno !== undefined && { errno }) })
       return 1
     }
   }
