@@ -1,8 +1,9 @@
 import { createReadStream, statSync } from 'node:fs'
 import type { GivenRoots } from '../engine/data-root.ts'
+import { ImageTrust } from '../engine/image-trust.ts'
 import { openEngineWithImages } from '../engine/open-images.ts'
 import { imageId } from '../image/image-record.ts'
-import { type LoadedImage, loadImages } from '../image/load-images.ts'
+import { type LoadCheck, type LoadedImage, loadImages } from '../image/load-images.ts'
 import { loadLayout } from '../image/load-layout.ts'
 import { BerthError } from '../lib/error.ts'
 import { parsePlatform } from '../oci/platform.ts'
@@ -64,10 +65,12 @@ export async function loadCommand(args: readonly string[], roots: GivenRoots): P
     },
     ...(platform === undefined ? {} : { platform: parsePlatform(platform) }),
   }
-  const { images } = await openEngineWithImages(roots, warn)
+  const engine = await openEngineWithImages(roots, warn)
+  const trust = ImageTrust.open(engine)
+  const checkTrust: LoadCheck = (form, names, digest) => trust.checkFile(form, input ?? null, names, digest)
   const loaded = isDirectory
-    ? await loadLayout(input, images, options)
-    : await loadImages(input === undefined ? process.stdin : opened(input), images, options)
+    ? await loadLayout(input, engine.images, { ...options, checkTrust })
+    : await loadImages(input === undefined ? process.stdin : opened(input), engine.images, { ...options, checkTrust })
   for (const line of loaded.flatMap(linesOf)) console.log(line)
   return 0
 }

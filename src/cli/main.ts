@@ -14,6 +14,12 @@ const GRAMMAR: Grammar = {
   options: [
     { name: 'root', kind: 'value', value: 'DIR', help: 'where containers and images are (default: /var/lib/berth)' },
     { name: 'run-root', kind: 'value', value: 'DIR', help: 'where live state is (default: /run/berth)' },
+    {
+      name: 'policy',
+      kind: 'value',
+      value: 'FILE',
+      help: 'which images are trusted (default: ~/.config/containers/policy.json, /etc/containers/policy.json)',
+    },
     { name: 'help', short: 'h', kind: 'flag', help: 'show this text' },
     { name: 'version', short: 'v', kind: 'flag', help: 'show the version' },
   ],
@@ -37,8 +43,12 @@ async function main(name: string, args: readonly string[]): Promise<number> {
   }
   const entry = Object.hasOwn(COMMANDS, word) ? COMMANDS[word] : undefined
   if (entry === undefined) throw new UsageError(GRAMMAR, `Cannot run "${word}": berth has no command of that name`)
-  const [data, run] = [parsed.value('root'), parsed.value('run-root')]
-  const roots: GivenRoots = { ...(data !== undefined && { data }), ...(run !== undefined && { run }) }
+  const [data, run, policy] = [parsed.value('root'), parsed.value('run-root'), parsed.value('policy')]
+  const roots: GivenRoots = {
+    ...(data !== undefined && { data }),
+    ...(run !== undefined && { run }),
+    ...(policy !== undefined && { policy }),
+  }
   if ('commands' in entry) return await runOfGroup(word, entry, rest, roots)
   return await runEntry(word, entry, rest, roots)
 }
@@ -68,7 +78,10 @@ async function runEntry(
   roots: GivenRoots,
 ): Promise<number> {
   if (entry.withoutRoots === true && Object.keys(roots).length > 0)
-    throw new UsageError(GRAMMAR, `Cannot use --root and --run-root with "${name}": it has no containers of the engine`)
+    throw new UsageError(
+      GRAMMAR,
+      `Cannot use --root, --run-root and --policy with "${name}": it has no containers of the engine`,
+    )
   return await (await entry.load())(args, roots)
 }
 

@@ -7,12 +7,15 @@ import { BerthError } from '../lib/error.ts'
 export interface EngineRoots {
   readonly data: string
   readonly run: string
+  /** The trust policy that was named; absent: the one in the usual place, if there is one. */
+  readonly policy?: string
 }
 
-/** Other places than the usual ones, as `--root` and `--run-root` name them; relative to the working directory. */
+/** Other places than the usual ones, as `--root`, `--run-root` and `--policy` name them; relative to the working directory. */
 export interface GivenRoots {
   readonly data?: string
   readonly run?: string
+  readonly policy?: string
 }
 
 /**
@@ -23,6 +26,7 @@ export function engineRoots(given: GivenRoots): EngineRoots {
   return {
     data: given.data === undefined ? usualDataRoot() : resolve(given.data),
     run: given.run === undefined ? usualRunRoot() : resolve(given.run),
+    ...(given.policy !== undefined && { policy: resolve(given.policy) }),
   }
 }
 
