@@ -26,12 +26,12 @@ export class TrustScene implements AsyncDisposable {
   readonly base: string = mkdtempSync(join(tmpdir(), 'berth-trust-'))
   readonly layout: LayoutBuilder = new LayoutBuilder(this.path('layout'))
   registry: RegistryServer
-  readonly #environment: Record<string, string>
+  readonly environment: Record<string, string>
 
   private constructor(registry: RegistryServer) {
     this.registry = registry
     mkdirSync(this.path('gnupg'), { mode: 0o700 })
-    this.#environment = {
+    this.environment = {
       PATH: process.env['PATH'] ?? '',
       HOME: this.base,
       XDG_CONFIG_HOME: this.path('.config'),
@@ -67,7 +67,7 @@ export class TrustScene implements AsyncDisposable {
 
   command(command: string, ...args: readonly string[]): Ended {
     const { status, stdout, stderr } = spawnSync(command, args, {
-      env: this.#environment,
+      env: this.environment,
       stdio: ['ignore', 'pipe', 'pipe'],
       encoding: 'utf8',
       timeout: 50_000,
@@ -84,8 +84,13 @@ export class TrustScene implements AsyncDisposable {
 
   /** `berth ARGS` from source, with a store of its own. */
   berth(...args: readonly string[]): Ended {
+    const [command = '', ...first] = this.berthCommand
+    return this.command(command, ...first, ...args)
+  }
+
+  get berthCommand(): readonly string[] {
     const places = ['--root', this.path('data'), '--run-root', this.path('run')]
-    return this.command(process.execPath, join(ROOT, 'src/cli/main.ts'), ...places, ...args)
+    return [process.execPath, join(ROOT, 'src/cli/main.ts'), ...places]
   }
 
   /** Uploads an image with one file, signed by skopeo if `options` say so. Returns the digest of its manifest. */
