@@ -1,6 +1,6 @@
 /* Reads a tree for TypeScript, which decides what becomes of it: the mirror of unpack (docs/plan-protocol.md, "pack").
  * It goes by fds from directory to directory, follows no link and crosses no mount, and opens nothing but directories
- * and regular files: what a name is may change at any moment, so what was opened counts (CVE-2024-23651). */
+ * and regular files: what a name is may change at any moment, so what was opened counts (CVE-2026-93320). */
 #include "exec.h"
 
 #include <errno.h>
@@ -62,7 +62,8 @@ struct pack {
     size_t path_length, arena_used, output_used;
     uint32_t segment_count;
     char *arena;
-    char path[PATH_MAX], target[PATH_MAX + 1], names[NAMES_BYTES];
+    char names[NAMES_BYTES] __attribute__((aligned(8))); /* directory entries */
+    char path[PATH_MAX], target[PATH_MAX + 1];
     char xattrs[XATTR_BYTES], lower_xattrs[XATTR_BYTES];
     struct segment segments[MAX_SEGMENTS];
     struct output output;

@@ -31,7 +31,9 @@ export async function diffCommand(args: readonly string[], roots: GivenRoots): P
   if (format !== undefined && format !== 'json')
     throw new UsageError(grammar, `Cannot use --format: "${format}" is no format, expected json`)
   const engine = openEngine(roots, message => console.error(`berth: warning: ${message}`))
-  const changes = await readChanges(findContainerTree(container, engine).layers)
+  const tree = await findContainerTree(container, engine)
+  await using layers = await tree.changes()
+  const changes = await readChanges(layers)
   process.stdout.write(format === 'json' ? `${JSON.stringify(byKind(changes), null, 2)}\n` : lines(changes))
   return 0
 }

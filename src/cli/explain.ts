@@ -1,9 +1,11 @@
 import { engineRoots, type GivenRoots } from '../engine/data-root.ts'
 import { explainContainer } from '../engine/explain-container.ts'
 import { openImage } from '../engine/open-image.ts'
+import { isRootless } from '../engine/rootless.ts'
 import { StateDatabase } from '../engine/state-database.ts'
 import { BerthError } from '../lib/error.ts'
 import { printPlan } from '../plan/print.ts'
+import { openDriver } from '../snapshot/open-driver.ts'
 import { readContainerOptions } from './container-options.ts'
 import { helpText, parseOptions } from './options.ts'
 import { RUN_GRAMMAR } from './run.ts'
@@ -25,7 +27,13 @@ export async function explainCommand(args: readonly string[], given: GivenRoots)
     return 0
   }
   const options = readContainerOptions(parsed)
-  const engine = { roots: engineRoots(given), warn: (message: string) => console.error(`berth: warning: ${message}`) }
+  const roots = engineRoots(given)
+  const asked = given.storageDriver ?? null
+  const engine = {
+    roots,
+    warn: (message: string) => console.error(`berth: warning: ${message}`),
+    snapshots: () => openDriver(roots.data, { asked, isRootless: isRootless(), isDry: true }),
+  }
   // Only an image of the store needs the database, which is made when it is opened.
   const image = await openImage(options.image, {
     ...engine,

@@ -2,6 +2,7 @@ import { basename } from 'node:path'
 import manifest from '../../package.json' with { type: 'json' }
 import type { GivenRoots } from '../engine/data-root.ts'
 import { LAYER_WORKER_ARGUMENT } from '../snapshot/layer-worker-argument.ts'
+import type { DriverName } from '../snapshot/snapshot-driver.ts'
 import type { CommandEntry } from './command-entry.ts'
 import { COMMANDS, type CommandGroup } from './commands.ts'
 import { ENGINE_FAILURE, fail } from './failure.ts'
@@ -14,6 +15,12 @@ const GRAMMAR: Grammar = {
   options: [
     { name: 'root', kind: 'value', value: 'DIR', help: 'where containers and images are (default: /var/lib/berth)' },
     { name: 'run-root', kind: 'value', value: 'DIR', help: 'where live state is (default: /run/berth)' },
+    {
+      name: 'storage-driver',
+      kind: 'value',
+      value: 'NAME',
+      help: 'overlay, btrfs, fuse-overlayfs or vfs (default: what the store was made with, else the first that works)',
+    },
     {
       name: 'policy',
       kind: 'value',
@@ -43,14 +50,26 @@ async function main(name: string, args: readonly string[]): Promise<number> {
   }
   const entry = Object.hasOwn(COMMANDS, word) ? COMMANDS[word] : undefined
   if (entry === undefined) throw new UsageError(GRAMMAR, `Cannot run "${word}": berth has no command of that name`)
-  const [data, run, policy] = [parsed.value('root'), parsed.value('run-root'), parsed.value('policy')]
-  const roots: GivenRoots = {
+  const [data, run, driver, policy] = ['root', 'run-root', 'storage-driver', 'policy'].map(name => parsed.value(name))
+  const places: GivenRoots = {
     ...(data !== undefined && { data }),
     ...(run !== undefined && { run }),
     ...(policy !== undefined && { policy }),
   }
+  const roots = driver === undefined ? places : { ...places, storageDriver: await storageDriver(driver, places) }
   if ('commands' in entry) return await runOfGroup(word, entry, rest, roots)
   return await runEntry(word, entry, rest, roots)
+}
+
+/** Checked for every command: also for those that make no container, what was asked for must be so. */
+async function storageDriver(text: string, places: GivenRoots): Promise<DriverName> {
+  const [{ checkDriver, parseDriverName }, { engineRoots }] = await Promise.all([
+    import('../snapshot/open-driver.ts'),
+    import('../engine/data-root.ts'),
+  ])
+  const name = parseDriverName(text)
+  checkDriver(engineRoots(places).data, name)
+  return name
 }
 
 async function runOfGroup(
@@ -80,7 +99,7 @@ async function runEntry(
   if (entry.withoutRoots === true && Object.keys(roots).length > 0)
     throw new UsageError(
       GRAMMAR,
-      `Cannot use --root, --run-root and --policy with "${name}": it has no containers of the engine`,
+      `Cannot use --root, --run-root, --storage-driver and --policy with "${name}": it has no containers of the engine`,
     )
   return await (await entry.load())(args, roots)
 }

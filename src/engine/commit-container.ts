@@ -48,7 +48,7 @@ export const LAYER_TYPES: Readonly<Record<Compression, string>> = {
  */
 export async function commitContainer(text: string, options: CommitOptions, engine: Engine): Promise<ImageRecord> {
   const names = namesOf(options.reference)
-  const tree = findContainerTree(text, engine)
+  const tree = await findContainerTree(text, engine)
   const store = await openImageStore(engine.roots.data, engine.database.sqlite)
   const base = await baseOf(tree, store)
   const config = options.changes.reduce(applyChange, containerConfig(base?.config ?? {}, tree.config))
@@ -123,14 +123,16 @@ function containerConfig(base: ConfigDocument, own: RootConfig): ConfigDocument 
 }
 
 async function write(
-  { layers, root }: ContainerTree,
+  { changes, root, rootIds, hasFuseMarks }: ContainerTree,
   base: BaseImage | null,
   { epochSeconds, compression, signal }: CommitOptions,
   { warn }: Engine,
   sink: (bytes: Uint8Array) => Promise<void>,
 ): Promise<WrittenLayer> {
   const options = { latestSeconds: epochSeconds, compression, warn, ...(signal && { signal }) }
-  return base === null ? await writeTree(root, layers.ids, options, sink) : await writeLayer(layers, options, sink)
+  if (base === null) return await writeTree(root, rootIds, { ...options, hasFuseMarks }, sink)
+  await using layers = await changes()
+  return await writeLayer(layers, options, sink)
 }
 
 async function paused<T>(

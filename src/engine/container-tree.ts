@@ -3,6 +3,8 @@ import { BerthError } from '../lib/error.ts'
 import { StateDirectory } from '../runtime/state-directory.ts'
 import { RANGE_SIZE } from '../security/id-ranges.ts'
 import type { TreeRoot } from '../snapshot/pack-plan.ts'
+import type { SnapshotRoot } from '../snapshot/root-source.ts'
+import type { RootIds } from '../snapshot/snapshot-driver.ts'
 import type { ContainerLayers } from '../snapshot/tree-changes.ts'
 import { GENERATED_FILES } from './compose-spec-mounts.ts'
 import { findContainerRow, type ListedContainer } from './list-containers.ts'
@@ -20,10 +22,13 @@ const MOUNT_POINTS = ['/dev', '/proc', '/sys', ...GENERATED_FILES.map(name => `/
 /** The filesystem of a container, to be read. */
 export interface ContainerTree {
   readonly container: ListedContainer
-  /** Its own changes, and what they are changes of. */
-  readonly layers: ContainerLayers
+  /** Its own changes, and what they are changes of. Dispose them when they were read. */
+  readonly changes: () => Promise<ContainerLayers & AsyncDisposable>
   /** All that it sees, its mounts apart. */
   readonly root: TreeRoot
+  /** The host ids of the files in `root`; null: they have those of the image. */
+  readonly rootIds: RootIds | null
+  readonly hasFuseMarks: boolean
   readonly config: RootConfig
 }
 
@@ -32,7 +37,7 @@ export interface ContainerTree {
  * @param text its name, its id, or a beginning of its id
  * @throws {BerthError} notFound; conflict: it is still being made; notImplemented: it was made without privileges on the host
  */
-export function findContainerTree(text: string, engine: Engine): ContainerTree {
+export async function findContainerTree(text: string, engine: Engine): Promise<ContainerTree> {
   const container = findContainerRow(text, engine)
   if (container.status === 'creating')
     throw new BerthError('conflict', `Cannot read container "${text}": it is being created`)
@@ -46,18 +51,43 @@ export function findContainerTree(text: string, engine: Engine): ContainerTree {
     )
   const { rangeStart } = container
   const ids = rangeStart === null ? null : { start: rangeStart, size: RANGE_SIZE }
-  const upper = join(directory, 'upper')
-  const layers = { upper, lowers, ids, veil: [...veil, ...MOUNT_POINTS] }
-  return { container, layers, root: rootOf(container, layers, join(directory, 'work'), engine), config }
+  const driver = await engine.snapshots()
+  const changes = async (): Promise<ContainerLayers & AsyncDisposable> => {
+    const found = await driver.changesOf(directory, { lowers }, ids)
+    return {
+      upper: found.path,
+      lowers,
+      ids: found.ids,
+      veil: [...veil, ...MOUNT_POINTS],
+      hasFuseMarks: found.hasFuseMarks === true,
+      [Symbol.asyncDispose]: () => found[Symbol.asyncDispose](),
+    }
+  }
+  const stopped = rootOf(driver.describe(directory, { lowers }, ids), directory, lowers, ids)
+  // What runs is read as it is mounted: a second overlay over the same directories would not be told of changes.
+  const record = container.status === 'stopped' ? null : new StateDirectory(engine.roots.run, container.id).record()
+  const root = record === null ? stopped : { root: { kind: 'process', pid: record.process.pid } as const, rootIds: ids }
+  return { container, changes, config, hasFuseMarks: driver.name === 'fuse-overlayfs', ...root }
 }
 
-/** The overlay of a container that runs is read as it is mounted: a second one over the same directories would not be told of changes. */
+/** The root of a container that does not run. */
 function rootOf(
-  { id, status }: ListedContainer,
-  { upper, lowers, ids }: ContainerLayers,
-  work: string,
-  { roots }: Engine,
-): TreeRoot {
-  const record = status === 'stopped' ? null : new StateDirectory(roots.run, id).record()
-  return record === null ? { kind: 'overlay', lowers, upper, work, ids } : { kind: 'process', pid: record.process.pid }
+  described: SnapshotRoot,
+  directory: string,
+  lowers: readonly string[],
+  ids: RootIds | null,
+): Pick<ContainerTree, 'root' | 'rootIds'> {
+  switch (described.kind) {
+    case 'overlay':
+    case 'served':
+      // The directories of a served root are those of an overlay.
+      return {
+        root: { kind: 'overlay', lowers, upper: join(directory, 'upper'), work: join(directory, 'work'), ids },
+        rootIds: ids,
+      }
+    case 'directory':
+      return { root: described, rootIds: ids }
+    case 'idmapped':
+      return { root: { kind: 'directory', path: described.path }, rootIds: null }
+  }
 }

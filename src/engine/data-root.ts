@@ -2,6 +2,7 @@ import { existsSync } from 'node:fs'
 import { homedir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { BerthError } from '../lib/error.ts'
+import type { DriverName } from '../snapshot/snapshot-driver.ts'
 
 /** Where the engine keeps what must outlive a reboot, and where what must not. */
 export interface EngineRoots {
@@ -11,11 +12,16 @@ export interface EngineRoots {
   readonly policy?: string
 }
 
-/** Other places than the usual ones, as `--root`, `--run-root` and `--policy` name them; relative to the working directory. */
+/**
+ * What was given in the place of the usual, as `--root`, `--run-root` and `--policy` name it; paths are relative to the working
+ * directory.
+ */
 export interface GivenRoots {
   readonly data?: string
   readonly run?: string
   readonly policy?: string
+  /** How root filesystems are made, as `--storage-driver` names it. */
+  readonly storageDriver?: DriverName
 }
 
 /**

@@ -17,11 +17,11 @@ const EXPLAINED_ID = '0'.repeat(64)
 export async function explainContainer(
   options: ContainerOptions,
   image: RunnableImage,
-  engine: Pick<Engine, 'roots' | 'warn'>,
+  engine: Pick<Engine, 'roots' | 'warn' | 'snapshots'>,
 ): Promise<Plan> {
   const directory = containerDirectory(engine.roots, EXPLAINED_ID)
   const range = options.userns === 'auto' && !isRootless() ? allocateRange(new Set()) : null
-  const description = await describeContainer(EXPLAINED_ID, options, image, range, directory)
+  const description = await describeContainer(EXPLAINED_ID, options, image, range, directory, await engine.snapshots())
   const bundle = bundleOf(description, directory)
   const { plan } = await prepareContainer(EXPLAINED_ID, bundle, join(engine.roots.run, EXPLAINED_ID), {
     ...createOptions(description, directory, options, engine),

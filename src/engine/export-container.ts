@@ -13,7 +13,13 @@ export async function exportContainer(
   write: ByteWriter,
   signal?: AbortSignal,
 ): Promise<WrittenLayer> {
-  const { root, layers } = findContainerTree(text, engine)
-  const options = { latestSeconds: null, compression: 'none', warn: engine.warn, ...(signal && { signal }) } as const
-  return await writeTree(root, layers.ids, options, write)
+  const { root, rootIds, hasFuseMarks } = await findContainerTree(text, engine)
+  const options = {
+    latestSeconds: null,
+    compression: 'none',
+    warn: engine.warn,
+    hasFuseMarks,
+    ...(signal && { signal }),
+  } as const
+  return await writeTree(root, rootIds, options, write)
 }

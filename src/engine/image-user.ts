@@ -1,10 +1,13 @@
 import { readFileSync } from 'node:fs'
-import { runSteps } from '../host/helper.ts'
+import { release } from 'node:os'
+import { Helper, runSteps } from '../host/helper.ts'
 import type { RunnableImage } from '../image/image.ts'
 import { ENOENT } from '../lib/errno.ts'
 import { O_DIRECTORY, O_PATH } from '../linux/open-flags.ts'
-import { SlotTable } from '../plan/slots.ts'
-import { step } from '../plan/step.ts'
+import { type Slot, SlotTable } from '../plan/slots.ts'
+import { type Step, step } from '../plan/step.ts'
+import { StepError } from '../plan/step-error.ts'
+import { kernelVersion } from '../runtime/host-facts.ts'
 import { type ResolvedUser, resolveUser } from './user.ts'
 
 /** The longest passwd or group file that is read; real ones have some thousand bytes (CVE-2022-1708's class). */
@@ -34,28 +37,66 @@ async function readImageFiles(image: RunnableImage): Promise<[string, string]> {
 }
 
 async function readInImage(image: RunnableImage, path: string): Promise<string> {
+  try {
+    return await readInOverlay(image.lowers, path)
+  } catch (error) {
+    // Where there is no overlayfs, a driver that needs none is in use.
+    if (error instanceof StepError && error.op === 'mount_overlay') return await readInLayers(image.lowers, path)
+    throw error
+  }
+}
+
+async function readInOverlay(layers: readonly string[], path: string): Promise<string> {
   const slots = new SlotTable()
-  const lowers = image.lowers.map((_, index) => slots.allocate(`layer${index}`))
+  const lowers = layers.map((_, index) => slots.allocate(`layer${index}`))
   const root = lowers.length === 1 ? lowers[0] : slots.allocate('image')
   if (root === undefined) return ''
-  const { data } = await runSteps([
-    ...image.lowers.map((lower, index) =>
-      step('open', { path: lower, flags: O_PATH | O_DIRECTORY, mode: 0, out: lowers[index] ?? null }, 'find a layer'),
-    ),
-    ...(lowers.length === 1
-      ? []
-      : [
-          step(
-            'mount_overlay',
-            { joined: 1, lowers, upper: null, work: null, options: [], attrs: 0, out: root },
-            'see the layers as one',
-          ),
-        ]),
-    step(
-      'read',
-      { dir: root, path, limit: FILE_LIMIT_BYTES },
-      { why: `read ${path} of the image`, tolerate: [ENOENT] },
-    ),
-  ])
+  const [major, minor] = kernelVersion(release())
+  const joined = major > 6 || (major === 6 && minor >= 5) ? 0 : 1
+  const { data } = await runSteps(
+    [
+      ...layers.map((lower, index) =>
+        step('open', { path: lower, flags: O_PATH | O_DIRECTORY, mode: 0, out: lowers[index] ?? null }, 'find a layer'),
+      ),
+      ...(lowers.length === 1
+        ? []
+        : [
+            step(
+              'mount_overlay',
+              { joined, lowers, upper: null, work: null, options: [], attrs: 0, out: root },
+              'see the layers as one',
+            ),
+          ]),
+      readStep(root, path, [ENOENT]),
+    ],
+    slots.count,
+  )
   return new TextDecoder().decode(data[0] ?? new Uint8Array(0))
+}
+
+/**
+ * The file of the topmost layer that has it, unless a layer removes it. What a link of one layer leads to in another is not found, nor is it
+ * seen that a directory hides those below it: then a name may be known that the container itself does not know.
+ */
+async function readInLayers(layers: readonly string[], path: string): Promise<string> {
+  const layer = new SlotTable().allocate('layer')
+  await using helper = new Helper()
+  for (const lower of layers) {
+    const flags = O_PATH | O_DIRECTORY
+    await helper.run([step('open', { path: lower, flags, mode: 0, out: layer }, 'find a layer')])
+    try {
+      const { data } = await helper.run([readStep(layer, path, [])])
+      return new TextDecoder().decode(data[0] ?? new Uint8Array(0))
+    } catch (error) {
+      if (!(error instanceof StepError)) throw error
+      // Whiteouts are devices without a driver: of the file, of the directory it is in.
+      if (error.errno === 'ENXIO' || error.errno === 'ENOTDIR') return ''
+      if (error.errno !== 'ENOENT') throw error
+    }
+  }
+  return ''
+}
+
+function readStep(dir: Slot, path: string, tolerate: readonly number[]): Step {
+  return step('read', { dir, path, limit: FILE_LIMIT_BYTES }, { why: `read ${path} of the image`, tolerate })
 }

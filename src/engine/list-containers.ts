@@ -39,7 +39,7 @@ export async function removeContainer(text: string, force: boolean, engine: Engi
       `Cannot remove container "${text}": it is ${row.status}, expected stopped or --force`,
     )
   await deleteContainer(row.id, { root: engine.roots.run, systemdCgroup: false, warn: engine.warn, force: true })
-  await removeContainerDirectory(containerDirectory(engine.roots, row.id))
+  await removeContainerDirectory(containerDirectory(engine.roots, row.id), engine.snapshots)
   engine.database.remove(row.id)
 }
 

@@ -1,4 +1,4 @@
-import { chownSync, existsSync, mkdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { chownSync, existsSync, mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
 import { hostname as hostHostname, release } from 'node:os'
 import { basename, dirname, join } from 'node:path'
 import { Helper } from '../host/helper.ts'
@@ -25,7 +25,8 @@ import { thermalThrottlePath } from '../security/defaults.ts'
 import type { IdRange } from '../security/id-ranges.ts'
 import { hardenProfile } from '../security/seccomp-hardening.ts'
 import { dockerProfile, resolveProfile } from '../security/seccomp-profile.ts'
-import { removeTree } from '../snapshot/leftovers.ts'
+import { removeDirectory } from '../snapshot/remove-directory.ts'
+import type { LayerStack, SnapshotDriver } from '../snapshot/snapshot-driver.ts'
 import { composeSpec, containerCapabilities } from './compose-spec.ts'
 import { GENERATED_FILES } from './compose-spec-mounts.ts'
 import type { ContainerOptions } from './container-options.ts'
@@ -40,6 +41,7 @@ export interface ContainerDescription {
   readonly id: string
   readonly spec: RuntimeSpec
   readonly root: RootSource
+  readonly stack: LayerStack
   /** How to make the root directory, when the root is a patchwork. */
   readonly patchwork: { readonly content: Patchwork; readonly input: PatchworkInput } | null
   readonly systemdCgroup: boolean
@@ -54,6 +56,7 @@ export async function describeContainer(
   image: RunnableImage,
   range: IdRange | null,
   directory: string,
+  driver: SnapshotDriver,
 ): Promise<ContainerDescription> {
   if (options.hostname !== null) checkHostname(options.hostname)
   const user = await resolveImageUser(options.user ?? image.config.user, options.groupAdd, image)
@@ -76,16 +79,18 @@ export async function describeContainer(
     hardNofile: hardNofile(available),
     consoleSize: terminalSize(),
   })
-  return { id, spec, systemdCgroup, ...describeRoot(image, range, directory) }
+  return { id, spec, systemdCgroup, stack: stackOf(image), ...describeRoot(image, range, directory, driver) }
 }
 
 function describeRoot(
   image: RunnableImage,
   range: IdRange | null,
   directory: string,
+  driver: SnapshotDriver,
 ): Pick<ContainerDescription, 'root' | 'patchwork'> {
-  const upper = join(directory, 'upper')
-  const work = join(directory, 'work')
+  const root = driver.describe(directory, stackOf(image), range)
+  if (root.kind !== 'overlay') return { root, patchwork: null }
+  const { upper, work } = root
   const [lower = '/'] = image.lowers
   if (isRootless() && image.lowers.length === 1) {
     const mountPoints = parseMountInfo(readFileSync('/proc/self/mountinfo', 'utf8')).map(each => each.mountPoint)
@@ -96,7 +101,12 @@ function describeRoot(
     }
   }
   const veil = image.veil === undefined ? null : { owner: range?.start ?? 0, entries: image.veil }
-  return { root: { kind: 'overlay', lowers: image.lowers, upper, work, veil }, patchwork: null }
+  return { root: { ...root, veil }, patchwork: null }
+}
+
+/** An image as what roots are made from. */
+export function stackOf({ lowers, veil }: RunnableImage): LayerStack {
+  return { lowers, isHost: veil !== undefined }
 }
 
 function seccompFor(options: ContainerOptions, available: bigint): SeccompConfig | null {
@@ -129,23 +139,20 @@ export function bundleOf({ spec }: ContainerDescription, directory: string): Bun
   return { path: directory, spec, configText: formatJson(spec), root: join(directory, 'rootfs'), warnings }
 }
 
-/** Makes the container's directory: its layer, and the generated files, owned by the container's root. */
-export function makeContainerDirectory(
+/** Makes the container's directory: its root, and the generated files, owned by the container's root. */
+export async function makeContainerDirectory(
   directory: string,
   description: ContainerDescription,
   options: ContainerOptions,
   range: IdRange | null,
-): void {
+  driver: SnapshotDriver,
+): Promise<void> {
   const owner = range?.start ?? 0
-  for (const path of [
-    directory,
-    join(directory, 'upper'),
-    join(directory, 'work'),
-    join(directory, 'rootfs'),
-    join(directory, 'log'),
-  ])
-    mkdirSync(path, { recursive: true, mode: path === directory || path.endsWith('log') ? 0o711 : 0o755 })
-  if (range !== null) chownSync(join(directory, 'upper'), owner, owner)
+  for (const path of [directory, join(directory, 'rootfs'), join(directory, 'log')])
+    mkdirSync(path, { recursive: true, mode: path.endsWith('rootfs') ? 0o755 : 0o711 })
+  // First, so that whoever finds the directory after a crash finds out which ids its files have.
+  writeFileSync(join(directory, 'config.json'), formatJson(description.spec, '  '), { mode: 0o600 })
+  await driver.create(directory, description.stack, range)
   if (description.patchwork !== null) makePatchwork(description.patchwork.content, description.patchwork.input)
   const hostname = description.spec.hostname ?? hostHostname()
   const content: Record<(typeof GENERATED_FILES)[number], string> = {
@@ -157,8 +164,7 @@ export function makeContainerDirectory(
     writeFileSync(join(directory, name), content[name], { mode: 0o644 })
     if (range !== null) chownSync(join(directory, name), owner, owner)
   }
-  writeRootRecord(directory, description.root, options)
-  writeFileSync(join(directory, 'config.json'), formatJson(description.spec, '  '), { mode: 0o600 })
+  writeRootRecord(directory, description.root, description.stack, options)
 }
 
 /** It becomes part of a line of generated files: a line break would make it a line of its own (CVE-2022-4318). */
@@ -192,20 +198,16 @@ function readHostFile(path: string): string {
 }
 
 /** Removes a container's directory. Its files are the container's work, its paths are not followed. Idempotent. */
-export async function removeContainerDirectory(directory: string): Promise<void> {
+export async function removeContainerDirectory(
+  directory: string,
+  snapshots: () => Promise<SnapshotDriver>,
+): Promise<void> {
   const config = join(directory, 'config.json')
-  if (isRootless() && existsSync(config)) await removeMapped(directory, config)
-  else await removeOwned(directory)
-}
-
-/** A container can nest directories deeper than a path may be long; then only berth-init, which goes by fds, gets to the bottom. */
-async function removeOwned(directory: string): Promise<void> {
-  try {
-    rmSync(directory, { recursive: true, force: true })
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== 'ENAMETOOLONG') throw error
-    await removeTree(dirname(directory), basename(directory))
-  }
+  if (!existsSync(directory)) return
+  if (isRootless() && existsSync(config)) return await removeMapped(directory, config)
+  const driver = await snapshots()
+  await driver.remove(directory)
+  await removeDirectory(directory)
 }
 
 /** Files of a container's other users are out of reach for the user who ran it, except in a user namespace with the same ids. */

@@ -3,11 +3,12 @@ import { join } from 'node:path'
 import { BerthError } from '../lib/error.ts'
 import { formatJson, integer, list, map, object, oneOf, parseJson, required, text, texts } from '../lib/json-shape.ts'
 import type { RootSource, VeilEntry } from '../runtime/container-input.ts'
+import type { LayerStack } from '../snapshot/snapshot-driver.ts'
 import type { ContainerOptions } from './container-options.ts'
 
 /** What of a container's making must be known when it is looked at later: by diff, commit and export. */
 export interface RootRecord {
-  /** Null: its root filesystem is no overlay of layers. */
+  /** Null: its root filesystem is not made of layers alone. */
   readonly lowers: readonly string[] | null
   readonly veil: readonly VeilEntry[]
   /** What its options say instead of the image's config. */
@@ -51,10 +52,15 @@ const record = object<WireRecord>({
 })
 
 /** Writes the record into the container's directory. */
-export function writeRootRecord(directory: string, root: RootSource, options: ContainerOptions): void {
+export function writeRootRecord(
+  directory: string,
+  root: RootSource,
+  { lowers }: LayerStack,
+  options: ContainerOptions,
+): void {
   const { entrypoint, command, env, user, workdir, labels } = options
   const value = {
-    ...(root.kind === 'overlay' && { lowers: root.lowers }),
+    ...(root.kind !== 'patchwork' && { lowers }),
     veil: (root.kind === 'overlay' ? root.veil?.entries : undefined) ?? [],
     config: {
       ...(entrypoint !== null && { entrypoint }),

@@ -11,6 +11,8 @@ import { type CreatedContainer, type CreateOptions, createContainer } from '../r
 import { destroyContainer } from '../runtime/delete.ts'
 import { startContainer } from '../runtime/start.ts'
 import { CONTAINER_DEFAULTS } from '../security/defaults.ts'
+import { openDriver } from '../snapshot/open-driver.ts'
+import type { SnapshotDriver } from '../snapshot/snapshot-driver.ts'
 import { checkName, generateName, newContainerId } from './container-name.ts'
 import type { BindOption, ContainerOptions } from './container-options.ts'
 import { type EngineRoots, engineRoots, type GivenRoots } from './data-root.ts'
@@ -31,6 +33,8 @@ export interface Engine {
   readonly roots: EngineRoots
   readonly database: StateDatabase
   readonly warn: (message: string) => void
+  /** How root filesystems are made; chosen, and written down, when it is asked for the first time. */
+  readonly snapshots: () => Promise<SnapshotDriver>
   readonly showPull?: NonNullable<ImageEngine['showPull']>
   /** Ends what makes a container wait: a pull. */
   readonly signal?: AbortSignal
@@ -39,7 +43,12 @@ export interface Engine {
 /** Opens the engine of the user who calls; by default in the usual places. */
 export function openEngine(given: GivenRoots, warn: (message: string) => void): Engine {
   const roots = engineRoots(given)
-  return { roots, database: new StateDatabase(roots.data), warn }
+  let driver: Promise<SnapshotDriver> | null = null
+  const snapshots = (): Promise<SnapshotDriver> => {
+    driver ??= openDriver(roots.data, { asked: given.storageDriver ?? null, isRootless: isRootless() })
+    return driver
+  }
+  return { roots, database: new StateDatabase(roots.data), warn, snapshots }
 }
 
 /** A container of the engine that is there and waits for its start. */
@@ -68,6 +77,7 @@ export async function makeContainer(options: ContainerOptions, engine: Engine): 
   const id = newContainerId()
   const directory = containerDirectory(roots, id)
   const { database } = engine
+  const driver = await engine.snapshots()
   await using undo = new AsyncDisposableStack()
   const row = {
     id,
@@ -85,10 +95,11 @@ export async function makeContainer(options: ContainerOptions, engine: Engine): 
   const keep = stored === undefined ? undefined : (): void => keepFor(id, stored, database)
   const range = database.add(row, options.userns === 'auto' && !isRootless(), keep)
   undo.defer(() => database.remove(id))
-  undo.defer(() => removeContainerDirectory(directory))
-  const description = await describeContainer(id, options, image, range, directory)
+  undo.defer(() => removeContainerDirectory(directory, engine.snapshots))
+  const description = await describeContainer(id, options, image, range, directory, driver)
   options.binds.forEach(makeBindSource)
-  makeContainerDirectory(directory, description, options, range)
+  await makeContainerDirectory(directory, description, options, range, driver)
+  await driver.activate(directory, description.stack, range)
   const create = createOptions(description, directory, options, engine)
   const created = await createContainer(id, create, bundleOf(description, directory))
   undo.move()
@@ -175,6 +186,6 @@ export async function putAway(container: EngineContainer, exitCode: number, engi
     database.ended(container.id, exitCode)
     return
   }
-  await removeContainerDirectory(container.directory)
+  await removeContainerDirectory(container.directory, engine.snapshots)
   database.remove(container.id)
 }

@@ -27,6 +27,8 @@ export async function sweepContainers(engine: Engine): Promise<void> {
       engine.warn(`container ${row.name} was left by a client that was killed: ${messageOf(error)}`)
     }
   }
+  const driver = await engine.snapshots()
+  await driver.sweep()
 }
 
 async function putAwayUnseen(row: ContainerRow, engine: Engine): Promise<void> {
@@ -38,7 +40,7 @@ async function putAwayUnseen(row: ContainerRow, engine: Engine): Promise<void> {
     database.ended(row.id, exitCode)
     return
   }
-  await removeContainerDirectory(containerDirectory(roots, row.id))
+  await removeContainerDirectory(containerDirectory(roots, row.id), engine.snapshots)
   database.remove(row.id)
 }
 

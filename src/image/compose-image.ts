@@ -14,6 +14,8 @@ import type { ImageStore } from './image-store.ts'
 import type { Lease } from './lease.ts'
 import { registerImage } from './register-image.ts'
 
+const DOCKER_LAYER = /^application\/vnd\.docker\.image\.rootfs\.(?:foreign\.)?diff\.tar(?:\.(gzip|zstd))?$/
+
 /** An image that another one is made from: its documents as they are. */
 export interface BaseImage {
   readonly platform: Platform
@@ -107,11 +109,9 @@ export async function composeImage(
 
 /** A manifest of the OCI names layers by its media types; Docker's mean the same bytes. */
 function asOciLayer(layer: Descriptor): Descriptor {
-  const [, suffix] = /^application\/vnd\.docker\.image\.rootfs\.(?:foreign\.)?diff\.tar(?:\.(gzip|zstd))?$/.exec(
-    layer.mediaType,
-  ) ?? [null]
-  if (suffix === null) return layer
-  return { ...layer, mediaType: suffix === undefined ? OCI_LAYER : `${OCI_LAYER}+${suffix}` }
+  const match = DOCKER_LAYER.exec(layer.mediaType)
+  if (match === null) return layer
+  return { ...layer, mediaType: match[1] === undefined ? OCI_LAYER : `${OCI_LAYER}+${match[1]}` }
 }
 
 async function put(

@@ -50,8 +50,8 @@ export type ArgKind = keyof typeof WIRE
 function row<const Args extends Readonly<Record<string, ArgKind>>>(
   code: number,
   args: Args,
-): { code: number; args: Args } {
-  return Object.freeze({ code, args: Object.freeze(args) })
+): { readonly code: number; readonly args: Args } {
+  return { code, args }
 }
 
 export const OPS = {
@@ -195,7 +195,19 @@ export const OPS = {
   // Trees, read. What they say goes out as DATA, see docs/plan-protocol.md.
   pack: row(105, { root: 'fd', lower: 'fd', content: 'int' }),
   names: row(106, { root: 'fd', path: 'bytes' }),
+
+  // Snapshots.
+  merge_tree: row(110, { from: 'fd', to: 'fd', links: 'fd', idStart: 'int', idCount: 'int', base: 'fd' }),
+  subvolume_create: row(111, { dir: 'fd', name: 'path' }),
+  subvolume_snapshot: row(112, { source: 'fd', dir: 'fd', name: 'path', readonly: 'int' }),
+  subvolume_delete: row(113, { dir: 'fd', name: 'path' }),
+  tree_usage: row(114, { dir: 'fd', extents: 'int' }),
+
+  // The disk.
   sync_fs: row(120, { fd: 'fd' }),
+
+  // Where a plan ends and TypeScript goes on.
+  call: row(118, { path: 'path', args: 'texts', env: 'texts' }),
 } as const
 
 export type OpName = keyof typeof OPS

@@ -26,6 +26,8 @@ export type BlobPushResult = 'exists' | 'mounted' | 'uploaded'
 interface Upload {
   readonly location: string
   readonly offset: number
+  /** The least that the registry takes in one chunk which is not the last. */
+  readonly chunkMinBytes: number
 }
 
 type Facts = Pick<HttpAnswer, 'status' | 'headers' | 'url'>
@@ -68,10 +70,17 @@ async function begin(
     // Whoever may not read the other repository can still upload.
     const answer = await connection.askHeaders({ ...mount, accept: [201, 202, 401, 403, 404, 405] }, signal)
     if (answer.status === 201) return 'mounted'
-    if (answer.status === 202) return { location: connection.locationOf(answer, action), offset: 0 }
+    if (answer.status === 202) return begunAt(connection, push, answer)
   }
   const question = { action, method: 'POST', target: uploads, grant, accept: [202] } as const
-  return { location: connection.locationOf(await connection.askHeaders(question, signal), action), offset: 0 }
+  return begunAt(connection, push, await connection.askHeaders(question, signal))
+}
+
+// distribution-spec › Pushing a blob in chunks.
+function begunAt(connection: EndpointConnection, { action }: BlobPush, answer: Facts): Upload {
+  const least = answer.headers.get('oci-chunk-min-length') ?? ''
+  const chunkMinBytes = /^\d{1,15}$/.test(least) ? Number(least) : 0
+  return { location: connection.locationOf(answer, action), offset: 0, chunkMinBytes }
 }
 
 /** Sends until the registry has all and confirms the digest. */
@@ -94,7 +103,8 @@ async function upload(
       if (current !== 'done' && current.offset > before.offset) count--
     } catch (error) {
       failures++
-      if (isTooLarge(error) && chunkBytes > connection.limits.chunkBytes) chunkBytes = connection.limits.chunkBytes
+      const smaller = Math.max(connection.limits.chunkBytes, before.chunkMinBytes)
+      if (isTooLarge(error) && chunkBytes > smaller) chunkBytes = smaller
       else if (failures >= attempts || count >= connections) throw error
       else await connection.pauseAfter(error, failures, signal)
       // The last answer may be all that was lost.
@@ -113,7 +123,7 @@ function isTooLarge(error: unknown): boolean {
 async function sendNext(
   connection: EndpointConnection,
   push: BlobPush,
-  { location, offset }: Upload,
+  { location, offset, chunkMinBytes }: Upload,
   chunkBytes: number,
   signal: AbortSignal | undefined,
 ): Promise<Upload | 'done'> {
@@ -143,7 +153,7 @@ async function sendNext(
     body: bodyOf(push, offset, end),
   } as const
   const answer = await finish(await connection.askOnce(patch, signal))
-  return uploadOf(connection, push, answer, end)
+  return uploadOf(connection, push, answer, { location, offset: end, chunkMinBytes })
 }
 
 /** Asks how far an upload has come; begins another one when the registry has forgotten it. */
@@ -156,22 +166,21 @@ async function whereIs(
   const { action, grant } = push
   const question = { action, method: 'GET', target: upload.location, grant, accept: [204, 200, 202, 404, 405] } as const
   const answer = await connection.askHeaders(question, signal)
-  const found =
-    answer.status === 404 || answer.status === 405 ? null : uploadOf(connection, push, answer, upload.offset)
+  const found = answer.status === 404 || answer.status === 405 ? null : uploadOf(connection, push, answer, upload)
   // Registries of Docker's line say "0-0" of one byte and of none; a new upload is certain to have none.
   if (found !== null && found.offset > 1) return found
   const again = await begin(connection, { ...push, mountFrom: null }, signal)
   return again === 'mounted' ? upload : again
 }
 
-function uploadOf(connection: EndpointConnection, push: BlobPush, answer: Facts, offset: number): Upload {
+function uploadOf(connection: EndpointConnection, push: BlobPush, answer: Facts, expected: Upload): Upload {
   const { action, descriptor } = push
   const [, last] = /^(?:bytes=)?0-(\d+)$/.exec(answer.headers.get('range') ?? '') ?? []
-  const known = last === undefined ? offset : Number(last) + 1
+  const known = last === undefined ? expected.offset : Number(last) + 1
   if (known > descriptor.sizeBytes)
     throw new RegistryError('conflict', `Cannot ${action}: the registry has ${known} of ${descriptor.sizeBytes} bytes`)
   const location = answer.headers.has('location') ? connection.locationOf(answer, action) : answer.url
-  return { location, offset: known }
+  return { ...expected, location, offset: known }
 }
 
 async function finish(answer: HttpAnswer): Promise<Facts> {

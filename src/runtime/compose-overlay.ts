@@ -9,11 +9,12 @@ import {
   OPEN_TREE_CLONE,
 } from '../linux/mount-flags.ts'
 import { CLONE_NEWNS } from '../linux/namespaces.ts'
-import { AT_EMPTY_PATH, AT_RECURSIVE, O_DIRECTORY, O_PATH, O_RDONLY, S_IFCHR } from '../linux/open-flags.ts'
+import { AT_EMPTY_PATH, AT_RECURSIVE, O_DIRECTORY, O_PATH, S_IFCHR } from '../linux/open-flags.ts'
 import type { Slot } from '../plan/slots.ts'
 import { type Step, step } from '../plan/step.ts'
 import type { Handover } from './compose-handover.ts'
 import { type ContainerInput, inUserNamespace, type OverlayLayers, type VeilEntry } from './container-input.ts'
+import { keepOwnMounts } from './own-mounts.ts'
 import type { PlanBuilder } from './plan-builder.ts'
 
 /** Mounts layers with the container's own directory on top, as a detached mount in the launcher. */
@@ -64,19 +65,10 @@ export function mountOwnOverlay(builder: PlanBuilder, input: ContainerInput, sou
 }
 
 /** A copy of the launcher's mounts that nothing leaves, and the steps that lead out of it. */
-function enterPrivateMounts(builder: PlanBuilder, stage: Step[]): Step[] {
-  const mounts = builder.slots.allocate('own mount namespace')
-  const root = builder.slots.allocate('own root directory')
-  const cwd = builder.slots.allocate('own working directory')
-  const directory = O_PATH | O_DIRECTORY
+function enterPrivateMounts(builder: PlanBuilder, stage: Step[]): readonly Step[] {
+  const { keep, back } = keepOwnMounts(builder)
   stage.push(
-    step(
-      'open',
-      { path: '/proc/self/ns/mnt', flags: O_RDONLY, mode: 0, out: mounts },
-      "keep the launcher's own mount namespace",
-    ),
-    step('open', { path: '/', flags: directory, mode: 0, out: root }, 'and its root directory'),
-    step('open', { path: '.', flags: directory, mode: 0, out: cwd }, 'and its working directory'),
+    ...keep,
     step('unshare', { flags: CLONE_NEWNS }, 'make a mount namespace for attaching layers, which nobody else sees'),
     step(
       'mount_setattr',
@@ -84,12 +76,7 @@ function enterPrivateMounts(builder: PlanBuilder, stage: Step[]): Step[] {
       'let nothing of it appear on the host',
     ),
   )
-  return [
-    step('setns', { fd: mounts, type: CLONE_NEWNS }, "return to the launcher's own mount namespace"),
-    step('fchdir', { fd: root }, 'and to its root directory, which the return has changed'),
-    step('chroot', { path: '.' }, 'make it the root again'),
-    step('fchdir', { fd: cwd }, 'and to its working directory'),
-  ]
+  return back
 }
 
 /** Over "/" lies nothing that path lookups of the launcher, which start below, would meet. */

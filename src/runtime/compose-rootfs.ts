@@ -1,5 +1,6 @@
 import {
   MNT_DETACH,
+  MOUNT_ATTR_IDMAP,
   MOUNT_ATTR_RDONLY,
   MOVE_MOUNT_F_EMPTY_PATH,
   MS_REC,
@@ -14,16 +15,50 @@ import { type Step, step } from '../plan/step.ts'
 import { attach } from './attach.ts'
 import type { Handover } from './compose-handover.ts'
 import { mountOwnOverlay, prepareOverlay } from './compose-overlay.ts'
+import { takeServed } from './compose-served.ts'
 import { type ContainerInput, makesNew } from './container-input.ts'
 import type { PlanBuilder } from './plan-builder.ts'
 
 /** Prepares the root filesystem as a detached mount, in the launcher. The slot is the root directory from then on. */
 export function prepareRoot(builder: PlanBuilder, input: ContainerInput, hand: Handover): Slot {
   const root = builder.slots.allocate('root')
-  if (input.root.kind !== 'overlay') prepareDirectory(builder, input, input.root.path, root)
-  else if (input.facts.privileged) prepareOverlay(builder, input, input.root, root, hand)
-  else mountOwnOverlay(builder, input, input.root, root)
+  switch (input.root.kind) {
+    case 'overlay':
+      if (input.facts.privileged) prepareOverlay(builder, input, input.root, root, hand)
+      else mountOwnOverlay(builder, input, input.root, root)
+      break
+    case 'idmapped':
+      prepareIdmapped(builder, input.root.path, root, hand)
+      break
+    case 'served':
+      takeServed(builder, input.root, root)
+      break
+    case 'directory':
+    case 'patchwork':
+      prepareDirectory(builder, input, input.root.path, root)
+  }
   return root
+}
+
+/** Files keep the ids of the image on the disk, whatever ids the container has. */
+function prepareIdmapped(builder: PlanBuilder, path: string, root: Slot, hand: Handover): void {
+  const userns = hand.userNamespace()
+  const flags = OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_SYMLINK_NOFOLLOW
+  const attrs = { set: MOUNT_ATTR_IDMAP, clear: 0, propagation: MS_SLAVE, userns }
+  builder.parent.push(
+    step('open_tree', { dir: null, path, flags, out: root }, 'take the root filesystem as a detached mount'),
+    step(
+      'check_type',
+      { fd: root, type: S_IFDIR, major: -1, minor: -1 },
+      'make sure that the root filesystem is a directory',
+    ),
+    step(
+      'mount_setattr',
+      { fd: root, path: '', flags: AT_EMPTY_PATH, ...attrs },
+      "show its owners as the container's ids, without changing a file",
+    ),
+  )
+  hand.send(root, 'the root filesystem')
 }
 
 function prepareDirectory(builder: PlanBuilder, input: ContainerInput, path: string, root: Slot): void {

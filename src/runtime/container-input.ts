@@ -2,54 +2,29 @@ import type { CgroupLayout } from '../host/cgroup/layout.ts'
 import type { CgroupLocation } from '../host/cgroup/location.ts'
 import type { NamespaceType } from '../linux/namespaces.ts'
 import type { RuntimeSpec } from '../oci/runtime-spec.ts'
+import type { OverlayLayers, SnapshotRoot, Veil, VeilEntry } from '../snapshot/root-source.ts'
 import type { CgroupComposition } from './compose-cgroup.ts'
 import type { NetDeviceMove } from './net-devices.ts'
 
+export type { OverlayLayers, Veil, VeilEntry }
+
 /** Where a container's root filesystem comes from. */
 export type RootSource =
-  | { readonly kind: 'directory'; readonly path: string }
-  /** A copy-on-write view: lower directories idmapped into the container's user namespace. */
-  | ({ readonly kind: 'overlay' } & OverlayLayers)
+  | SnapshotRoot
   | {
       /**
-       * The same view for a user without privileges: the kernel lets no user namespace overlay a tree that has mounts in it, lest it
-       * shows what they cover. So the root is a plain directory, and those below it that are free of mounts have an overlay each.
+       * The same view as an overlay for a user without privileges: the kernel lets no user namespace overlay a tree that has mounts in it,
+       * lest it shows what they cover. So the root is a plain directory, and those below it that are free of mounts have an overlay each.
        */
       readonly kind: 'patchwork'
       readonly path: string
       readonly patches: readonly Patch[]
     }
 
-/** The directories of an overlay. */
-export interface OverlayLayers {
-  /** Absolute paths, topmost first. */
-  readonly lowers: readonly string[]
-  /** Owned by the mapped root, not idmapped: an idmapped upper turns the overlay read-only. */
-  readonly upper: string
-  readonly work: string
-  /** What is put into the upper directory before the container sees it. */
-  readonly veil?: Veil | null
-}
-
 /** An overlay at one place of a root filesystem. */
 export interface Patch extends OverlayLayers {
   /** Absolute, inside the container. */
   readonly target: string
-}
-
-/** Hides parts of the layers from a container, by whiteouts and empty directories in its own upper directory. */
-export interface Veil {
-  /** Host id of the container's root, who owns what is made. */
-  readonly owner: number
-  /** In order, parents first. Paths are absolute inside the container, modes those of the layers. */
-  readonly entries: readonly VeilEntry[]
-}
-
-/** `parent`: a directory on the way, which shows its layers; `empty`: one that does not; `hidden`: a file or directory that is not there. */
-export interface VeilEntry {
-  readonly kind: 'parent' | 'empty' | 'hidden'
-  readonly path: string
-  readonly mode: number
 }
 
 /** What composers need to know of the machine: read once, so that they stay pure. */

@@ -30,13 +30,17 @@ function ownName(purpose: 'making' | 'removing'): string {
   return `.${purpose}-${self.pid}-${self.startTicks}-${randomUUID()}`
 }
 
-/** Removes the directories that processes were making or removing in `directory` when they ended. */
-export async function removeLeftovers(directory: string): Promise<void> {
-  for (const name of await readdir(directory)) {
+/** The names of what processes were making or removing in `directory` when they ended. */
+export async function leftoversIn(directory: string): Promise<readonly string[]> {
+  return (await readdir(directory)).filter(name => {
     const [, pid, startTicks] = NAME.exec(name) ?? []
-    if (pid === undefined || sameProcess({ pid: Number(pid), startTicks: Number(startTicks) })) continue
-    await removeTree(directory, name)
-  }
+    return pid !== undefined && !sameProcess({ pid: Number(pid), startTicks: Number(startTicks) })
+  })
+}
+
+/** Removes them. */
+export async function removeLeftovers(directory: string): Promise<void> {
+  for (const name of await leftoversIn(directory)) await removeTree(directory, name)
 }
 
 /**

@@ -1,5 +1,6 @@
 import type { Segment } from '../lib/tar/header.ts'
 import { S_IFMT } from '../linux/open-flags.ts'
+import { WithoutFuseMarks } from './fuse-marks.ts'
 import { containerId, type IdShift, shiftXattr } from './id-shift.ts'
 import { overlayMark } from './overlay-marks.ts'
 import { readNames, readTree, type TreeSink } from './pack-process.ts'
@@ -24,6 +25,8 @@ export interface ContainerLayers {
   readonly ids: IdShift | null
   /** What was put into `upper` for it, and is no change of its own. */
   readonly veil: readonly VeilPath[]
+  /** fuse-overlayfs has left its own marks in `upper`. */
+  readonly hasFuseMarks?: boolean
 }
 
 /**
@@ -34,7 +37,8 @@ export interface ContainerLayers {
 export async function readChanges(layers: ContainerLayers, signal?: AbortSignal): Promise<readonly Change[]> {
   const lister = new ChangeLister(layers)
   const root = { kind: 'directory', path: layers.upper } as const
-  await readTree({ root, lowers: layers.lowers, withContent: false }, lister, signal)
+  const sink = layers.hasFuseMarks === true ? new WithoutFuseMarks(lister) : lister
+  await readTree({ root, lowers: layers.lowers, withContent: false }, sink, signal)
   const { replaced } = lister
   const names = await readNames(layers.lowers, [...replaced.keys()], signal)
   for (const [path, own] of replaced)

@@ -2,6 +2,7 @@ import { once } from 'node:events'
 import { createZstdCompress } from 'node:zlib'
 import { type Digest, parseDigest } from '../oci/digest.ts'
 import { BlockGzip, type ByteWriter } from './block-gzip.ts'
+import { WithoutFuseMarks } from './fuse-marks.ts'
 import type { TreeRoot } from './pack-plan.ts'
 import { readTree } from './pack-process.ts'
 import type { ContainerLayers } from './tree-changes.ts'
@@ -13,6 +14,8 @@ export type Compression = 'none' | 'gzip' | 'zstd'
 /** How to write an archive. */
 export type WriteOptions = Pick<PackOptions, 'latestSeconds' | 'warn'> & {
   readonly compression: Compression
+  /** The tree is, or is seen through, an upper directory in which fuse-overlayfs has left its own marks. */
+  readonly hasFuseMarks?: boolean
   readonly signal?: AbortSignal
 }
 
@@ -32,12 +35,12 @@ export interface WrittenLayer {
  * @throws {BerthError} invalidArgument, notImplemented: something has no place in a layer; the message names it
  */
 export async function writeLayer(
-  { upper, lowers, ids, veil }: ContainerLayers,
+  { upper, lowers, ids, veil, hasFuseMarks = false }: ContainerLayers,
   options: WriteOptions,
   write: ByteWriter,
 ): Promise<WrittenLayer> {
   const pack: PackOptions = { form: 'layer', ids, veil, ...options }
-  return await writeArchive({ kind: 'directory', path: upper }, lowers, pack, options, write)
+  return await writeArchive({ kind: 'directory', path: upper }, lowers, pack, { ...options, hasFuseMarks }, write)
 }
 
 /**
@@ -57,7 +60,7 @@ async function writeArchive(
   root: TreeRoot,
   lowers: readonly string[],
   pack: PackOptions,
-  { compression, signal }: WriteOptions,
+  { compression, hasFuseMarks, signal }: WriteOptions,
   write: ByteWriter,
 ): Promise<WrittenLayer> {
   const hasher = new Bun.CryptoHasher('sha256')
@@ -68,7 +71,8 @@ async function writeArchive(
     archiveBytes += bytes.length
     await compressor.write(bytes)
   })
-  await readTree({ root, lowers, withContent: true }, packer, signal)
+  const sink = hasFuseMarks === true ? new WithoutFuseMarks(packer) : packer
+  await readTree({ root, lowers, withContent: true }, sink, signal)
   await packer.finish()
   await compressor.finish()
   const diffId = parseDigest(`sha256:${hasher.digest('hex')}`)

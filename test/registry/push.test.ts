@@ -57,9 +57,12 @@ describe('pushBlob()', () => {
     const side = new UploadSide()
     await using registry = startScriptedRegistry(side.answer)
     using test = new TestClient()
-    await test.client.pushBlob(parseReference(`${registry.host}/app`), layer, openerOf(content, 300))
+    const reference = parseReference(`${registry.host}/app`)
+    await test.client.pushBlob(reference, layer, openerOf(content, 300), { mountFrom: reference })
     expect(side.stored.equals(content)).toBe(true)
     expect(methodsOf(registry.requests)).toBe('HEAD POST PUT')
+    // The repository itself is none to mount from.
+    expect(registry.requests[1]?.query.has('mount')).toBe(false)
     expect(registry.requests[2]?.query.get('state')).toBe('secret')
     expect(registry.requests[2]?.headers.get('content-length')).toBe('1000')
   })
@@ -75,6 +78,19 @@ describe('pushBlob()', () => {
     const patches = registry.requests.filter(({ method }) => method === 'PATCH')
     expect(patches.map(({ headers }) => headers.get('content-range'))).toEqual(['0-399', '400-799', '800-999'])
     expect(progress.at(-1)).toBe(1000)
+  })
+
+  test('goes on in chunks no smaller than the registry wants them', async () => {
+    const side = new UploadSide(600)
+    await using registry = startScriptedRegistry(request => {
+      const answer = side.answer(request)
+      answer.headers.set('OCI-Chunk-Min-Length', '600')
+      return answer
+    })
+    using test = new TestClient({ limits: { chunkBytes: 400 } })
+    await test.client.pushBlob(parseReference(`${registry.host}/app`), layer, openerOf(content, 300))
+    const patches = registry.requests.filter(({ method }) => method === 'PATCH')
+    expect(patches.map(({ headers }) => headers.get('content-range'))).toEqual(['0-599', '600-999'])
   })
 
   test('that is refused even in chunks ends with what the registry says', async () => {

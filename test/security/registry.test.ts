@@ -1,5 +1,6 @@
 /** Class E, credentials: a registry, or a manifest in it, that wants what was meant for somebody else. */
 import { describe, expect, test } from 'bun:test'
+import { join } from 'node:path'
 import { OCI_MANIFEST } from '../../src/oci/media-types.ts'
 import { parseReference } from '../../src/oci/reference.ts'
 import { TestAuthority } from '../support/certificates.ts'
@@ -84,9 +85,11 @@ describe('authorization, when a registry redirects to another origin (CVE-2020-1
           : new Response(null, { status: 202, headers: { Location: `${storage.origin}/upload?state=1` } }),
       ),
     )
-    using test = clientFor(registry.host)
+    const hosts = { [registry.host]: `server = "${registry.origin}"\n[header]\nx-token = "${secret}"` }
+    using test = clientFor(registry.host, hosts)
     expect(await test.client.pushBlob(parseReference(`${registry.host}/app`), layer, openerOf(blob))).toBe('uploaded')
     expect(storage.requests.map(({ method, authorization }) => [method, authorization])).toEqual([['PUT', null]])
+    expect(storage.requests[0]?.headers.get('x-token')).toBeNull()
     expect(storage.requests[0]?.body.equals(blob)).toBe(true)
   })
 
@@ -244,26 +247,63 @@ describe('the realm of a challenge', () => {
 describe('the URLs of a descriptor (GHSA-rp3h-jf77-q9p4)', () => {
   const absent: Script = () => new Response(null, { status: 404 })
 
-  tlsTest('are asked only when the hosts file allows it, and without anything that says who asks', async () => {
-    using authority = new TestAuthority()
-    const certificate = authority.server()
-    await using place = startScriptedRegistry(() => challenge('Basic realm="give"'), certificate)
+  test('are not asked unless the hosts file allows it', async () => {
+    await using place = startScriptedRegistry(served)
     await using registry = startScriptedRegistry(guarded(absent))
-    const reference = parseReference(`${registry.host}/app`)
+    using test = clientFor(registry.host)
     const foreign = { ...layer, urls: [`${place.origin}/layer`] }
-    using strict = clientFor(registry.host)
-    const error = await failureOf(collect(strict.client.openBlob(reference, foreign)))
+    const error = await failureOf(collect(test.client.openBlob(parseReference(`${registry.host}/app`), foreign)))
     expect(error).toMatchObject({ category: 'forbidden' })
     expect(error.message).toContain('set allow_foreign_urls = true')
     expect(place.requests).toEqual([])
-    // Its certificate is of nobody's authority, and the registry's settings are not its: nothing is sent at all.
-    const hosts = { [registry.host]: `server = "${registry.origin}"\nskip_verify = true\nallow_foreign_urls = true` }
-    using open = new TestClient({
-      hosts,
-      credentials: { [registry.host]: password('alice', secret), [place.host]: password('alice', secret) },
-    })
-    expect((await failureOf(collect(open.client.openBlob(reference, foreign)))).message).toContain('certificate')
-    expect(place.requests).toEqual([])
+  })
+
+  /** Fetches the layer from a place whose authority the system trusts. */
+  const fetchFrom = async (place: Script) => {
+    using authority = new TestAuthority()
+    await using elsewhere = startScriptedRegistry(place, authority.server())
+    await using registry = startScriptedRegistry(guarded(absent))
+    const text = `server = "${registry.origin}"\nskip_verify = true\nallow_foreign_urls = true\n[header]\nx-token = "${secret}"`
+    using test = new TestClient({ hosts: { [registry.host]: text } })
+    const program = join(import.meta.dir, 'foreign-url-client.ts')
+    const args = [
+      test.registriesDirectory,
+      registry.host,
+      layer.digest,
+      String(layer.sizeBytes),
+      `${elsewhere.origin}/layer?x=1`,
+    ]
+    const run = async (environment: Readonly<Record<string, string>>): Promise<string> => {
+      const child = Bun.spawn([process.execPath, program, ...args], {
+        stdio: ['ignore', 'pipe', 'inherit'],
+        env: environment,
+      })
+      return (await new Response(child.stdout).text()).trim()
+    }
+    const trusting = await run({ NODE_EXTRA_CA_CERTS: authority.certificatePath })
+    const requests = [...elsewhere.requests]
+    return { trusting, requests, strict: await run({}), strictCount: elsewhere.requests.length - requests.length }
+  }
+
+  tlsTest('are asked by https without credentials and headers, and by its own certificate', async () => {
+    const { trusting, requests, strict, strictCount } = await fetchFrom(served)
+    expect(trusting).toBe(layer.digest)
+    expect(requests.map(({ headers }) => [headers.get('authorization'), headers.get('x-token')])).toEqual([
+      [null, null],
+    ])
+    // skip_verify is said of the registry, not of every place that a manifest names.
+    expect(strict).toContain('its certificate is of an authority that is not trusted here')
+    expect(strictCount).toBe(0)
+  })
+
+  tlsTest('get no answer to a challenge', async () => {
+    await using thief = startScriptedRegistry(() => Response.json({ token: 'x' }))
+    for (const text of ['Basic realm="give"', `Bearer realm="${thief.origin}/token"`]) {
+      const { trusting, requests } = await fetchFrom(() => challenge(text))
+      expect(trusting).toContain('gave 401')
+      expect(requests.length).toBe(1)
+    }
+    expect(thief.requests).toEqual([])
   })
 
   test('by plain HTTP are not asked', async () => {

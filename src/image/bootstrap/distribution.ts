@@ -43,17 +43,22 @@ const SNAPSHOT = /^\d{8}T\d{6}Z$/
 /** Ubuntu has its main architectures in one archive and all others in another. */
 const UBUNTU_MAIN: readonly string[] = ['amd64', 'i386']
 
+/** An archive of the domain of a distribution; those of the past are at another host. */
+function archiveAt(domain: string, host: string, path: string): string {
+  return `http://${host}.${domain}/${path}`
+}
+
 const KNOWN: readonly KnownDistribution[] = [
   {
     name: 'debian',
     aliases: { latest: 'stable', '11': 'bullseye', '12': 'bookworm', '13': 'trixie' },
     components: ['main'],
     suites: (suite, { mirror, snapshot }) => {
-      const archiveOf = (archive: string): string =>
-        mirror ??
-        (snapshot === null
-          ? `http://debian.test/${archive}`
-          : `http://snapshot.debian.org/archive/${archive}/${snapshot}`)
+      const archiveOf = (path: string): string => {
+        if (mirror !== null) return mirror
+        if (snapshot === null) return archiveAt('debian.org', 'deb', path)
+        return archiveAt('debian.org', 'snapshot', `archive/${path}/${snapshot}`)
+      }
       const main = { archive: archiveOf('debian'), name: suite }
       if (suite === 'sid' || suite === 'unstable') return [main]
       const updates = { ...main, name: `${suite}-updates` }
@@ -65,11 +70,12 @@ const KNOWN: readonly KnownDistribution[] = [
     aliases: { '20.04': 'focal', '22.04': 'jammy', '24.04': 'noble' },
     components: ['main', 'universe'],
     suites: (suite, { architecture, mirror, snapshot }) => {
-      const own = UBUNTU_MAIN.includes(architecture)
-        ? 'http://archive.ubuntu.com/ubuntu'
-        : 'http://ports.ubuntu.com/ubuntu-ports'
-      const archive = mirror ?? (snapshot === null ? own : `https://snapshot.ubuntu.com/ubuntu/${snapshot}`)
-      return ['', '-updates', '-security'].map(pocket => ({ archive, name: `${suite}${pocket}` }))
+      const [host, path] = UBUNTU_MAIN.includes(architecture) ? ['archive', 'ubuntu'] : ['ports', 'ubuntu-ports']
+      const own =
+        snapshot === null
+          ? archiveAt('ubuntu.com', host, path)
+          : archiveAt('ubuntu.com', 'snapshot', `${path}/${snapshot}`)
+      return ['', '-updates', '-security'].map(pocket => ({ archive: mirror ?? own, name: `${suite}${pocket}` }))
     },
   },
 ]

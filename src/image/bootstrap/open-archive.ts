@@ -52,16 +52,14 @@ export async function openArchive(
 
 async function openRelease(
   client: ArchiveClient,
-  { keyring, codename }: Distribution,
+  { keyring }: Distribution,
   suite: Suite,
   { architecture, isSnapshot, nowMs }: OpenArchiveOptions,
 ): Promise<{ readonly suite: Suite; readonly release: Release }> {
   const url = `${suite.archive}/dists/${suite.name}/InRelease`
   const release = parseRelease(await verifySignedText(await client.release(url), keyring, url), url)
   // A mirror could serve the signed release of another suite.
-  const names = [release.codename, release.suite].flatMap(each => [each, each.replace(/^.*\//, '')])
-  const isOf = (name: string): boolean => names.some(each => each === name || each === name.replace('sid', 'unstable'))
-  if (!isOf(suite.name) && !isOf(codename))
+  if (![release.codename, release.suite].includes(suite.name))
     throw new BerthError('forbidden', `Cannot use ${url}: it is the release of ${release.suite} (${release.codename})`)
   if (!isSnapshot && release.validUntilMs !== null && release.validUntilMs < nowMs) {
     const until = new Date(release.validUntilMs).toISOString()

@@ -51,9 +51,10 @@ function payload(dialect: PayloadDialect): Shape<WirePayload> {
 function strict<T>(properties: Properties<T>): Shape<T> {
   const shape = exactObject(properties)
   return (value, place) => {
-    const warnings: string[] = []
-    const result = shape(value, { path: place.path, document: { name: place.document.name, warnings } })
-    const [unknown] = warnings
+    const { warnings } = place.document
+    const before = warnings.length
+    const result = shape(value, place)
+    const unknown = warnings[before]
     if (unknown === undefined) return result
     throw new BerthError('invalidArgument', `Cannot parse ${unknown.replace(' is ignored', '')}, expected none`)
   }

@@ -6,7 +6,7 @@ import {
   map,
   object,
   oneOf,
-  type Place,
+  Place,
   parseJson,
   required,
   type Shape,
@@ -58,7 +58,7 @@ const policy: Shape<TrustPolicy> = (value, place) => {
   for (const [transport, scopes] of Object.entries(transports)) {
     for (const scope of Object.keys(scopes)) {
       const problem = scopeProblem(transport, scope)
-      if (problem !== null) throw shapeError(scope, at(place, `transports.${transport}`), problem)
+      if (problem !== null) throw shapeError(scope, at(at(place, 'transports'), transport), problem)
     }
   }
   const entries = Object.entries(transports).map(
@@ -89,8 +89,12 @@ const wirePolicy = exactObject<WirePolicy>({ default: required(requirements), tr
 
 /** The type decides which other properties there may be, so it is looked at first. */
 function typeOf<const T extends string>(types: readonly T[], value: unknown, place: Place): T {
-  const unheard = { path: place.path, document: { name: place.document.name, warnings: [] } }
-  return object<{ readonly type: T }>({ type: required(oneOf(types)) } as never)(value, unheard).type
+  const { warnings } = place.document
+  const before = warnings.length
+  const { type } = object<{ readonly type: T }>({ type: required(oneOf(types)) } as never)(value, place)
+  // The other properties are not unknown: they are looked at next.
+  warnings.length = before
+  return type
 }
 
 interface WireSignedBy {
@@ -310,5 +314,5 @@ function scopeProblem(transport: string, scope: string): string | null {
 }
 
 function at(place: Place, step: string): Place {
-  return { path: place.path === '' ? step : `${place.path}.${step}`, document: place.document }
+  return new Place(place.document, place, step)
 }

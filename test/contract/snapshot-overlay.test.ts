@@ -1,0 +1,3 @@
+import { describeSnapshotDriver } from './snapshot-suite.ts'
+
+describeSnapshotDriver({ driver: 'overlay', filesystem: 'ext4' })
