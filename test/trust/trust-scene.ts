@@ -34,6 +34,7 @@ export class TrustScene implements AsyncDisposable {
     this.environment = {
       PATH: process.env['PATH'] ?? '',
       HOME: this.base,
+      TMPDIR: tmpdir(),
       XDG_CONFIG_HOME: this.path('.config'),
       GNUPGHOME: this.path('gnupg'),
       TZ: 'UTC',

@@ -2,7 +2,18 @@
 
 import { Database } from 'bun:sqlite'
 import { afterAll, beforeAll, describe, expect } from 'bun:test'
-import { mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  utimesSync,
+  writeFileSync,
+} from 'node:fs'
+import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { testIf } from '../support/requirement.ts'
 import { attach, attachment, cosignPayload, type Ended, gpgPayload, sigstoreKey, TrustScene } from './trust-scene.ts'
@@ -287,12 +298,15 @@ describe('an OpenPGP key', () => {
     expect(verdict(only(signedBy('alice', keys)), name)).toBe('')
   })
 
-  test('leaves no key store behind', () => {
-    const stores = (): readonly string[] => readdirSync('/tmp').filter(each => each.startsWith('berth-gpg-'))
+  test('leaves no key store behind, and what a killed verification left goes with the next', () => {
+    const leftover = mkdtempSync(join(tmpdir(), 'berth-gpg-'))
+    utimesSync(leftover, 1, 1)
+    const stores = (): readonly string[] => readdirSync(tmpdir()).filter(each => each.startsWith('berth-gpg-'))
     const before = stores()
     scene.upload('use/clean:1', '--sign-by', alice)
     expect(verdict(only(signedBy()), 'use/clean:1')).toBe('')
     expect(stores().filter(each => !before.includes(each))).toEqual([])
+    expect(existsSync(leftover)).toBe(false)
   })
 })
 

@@ -1,4 +1,4 @@
-import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { mkdtemp, readdir, rm, stat, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { BerthError } from '../../lib/error.ts'
@@ -8,6 +8,9 @@ import { PAYLOAD_LIMIT_BYTES } from './signing-payload.ts'
 /** Importing a keyring and verifying one signature takes a fraction of a second. */
 const GPG_LIMIT_MS = 60_000
 const STATUS_LIMIT_BYTES = 1024 * 1024
+const HOME_PREFIX = 'berth-gpg-'
+/** No verification takes as long. */
+const LEFTOVER_AGE_MS = 60 * 60 * 1000
 
 /**
  * Verifies OpenPGP signatures by the system's gpg, in a key store that holds the given keyrings and nothing else, so that a good
@@ -30,7 +33,8 @@ export class GpgVerifier implements AsyncDisposable {
         'unavailable',
         'Cannot verify OpenPGP signatures: there is no gpg, expected it to be installed',
       )
-    const verifier = new GpgVerifier(await mkdtemp(join(tmpdir(), 'berth-gpg-')), gpg)
+    await removeLeftovers()
+    const verifier = new GpgVerifier(await mkdtemp(join(tmpdir(), HOME_PREFIX)), gpg)
     await using undo = new AsyncDisposableStack()
     undo.use(verifier)
     for (const keyring of keyrings) await verifier.#import(keyring)
@@ -132,6 +136,17 @@ function statusProblem(status: readonly StatusLine[]): string | null {
   if (!/^[0-9A-F]{40,64} /.test(valid?.rest ?? '')) return 'gpg names no fingerprint'
   // Signature class 00: over a document as it is, not over a text whose line ends do not count, a key or nothing.
   return valid?.rest.split(' ')[8] === '00' ? null : 'it is no signature over a binary document'
+}
+
+/** What killed processes of ours have left. */
+async function removeLeftovers(): Promise<void> {
+  for (const name of (await readdir(tmpdir())).filter(each => each.startsWith(HOME_PREFIX))) {
+    const path = join(tmpdir(), name)
+    // Gone since, by another process that tidies up.
+    const found = await stat(path).catch(() => null)
+    if (found === null || found.uid !== process.getuid?.() || Date.now() - found.mtimeMs < LEFTOVER_AGE_MS) continue
+    await rm(path, { recursive: true, force: true })
+  }
 }
 
 function absolutePath(): string {
