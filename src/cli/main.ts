@@ -21,6 +21,12 @@ const GRAMMAR: Grammar = {
       value: 'NAME',
       help: 'overlay, btrfs, fuse-overlayfs or vfs (default: what the store was made with, else the first that works)',
     },
+    {
+      name: 'policy',
+      kind: 'value',
+      value: 'FILE',
+      help: 'which images are trusted (default: ~/.config/containers/policy.json, /etc/containers/policy.json)',
+    },
     { name: 'help', short: 'h', kind: 'flag', help: 'show this text' },
     { name: 'version', short: 'v', kind: 'flag', help: 'show the version' },
   ],
@@ -44,8 +50,12 @@ async function main(name: string, args: readonly string[]): Promise<number> {
   }
   const entry = Object.hasOwn(COMMANDS, word) ? COMMANDS[word] : undefined
   if (entry === undefined) throw new UsageError(GRAMMAR, `Cannot run "${word}": berth has no command of that name`)
-  const [data, run, driver] = ['root', 'run-root', 'storage-driver'].map(name => parsed.value(name))
-  const places: GivenRoots = { ...(data !== undefined && { data }), ...(run !== undefined && { run }) }
+  const [data, run, driver, policy] = ['root', 'run-root', 'storage-driver', 'policy'].map(name => parsed.value(name))
+  const places: GivenRoots = {
+    ...(data !== undefined && { data }),
+    ...(run !== undefined && { run }),
+    ...(policy !== undefined && { policy }),
+  }
   const roots = driver === undefined ? places : { ...places, storageDriver: await storageDriver(driver, places) }
   if ('commands' in entry) return await runOfGroup(word, entry, rest, roots)
   return await runEntry(word, entry, rest, roots)
@@ -89,7 +99,7 @@ async function runEntry(
   if (entry.withoutRoots === true && Object.keys(roots).length > 0)
     throw new UsageError(
       GRAMMAR,
-      `Cannot use --root, --run-root and --storage-driver with "${name}": it has no containers of the engine`,
+      `Cannot use --root, --run-root, --storage-driver and --policy with "${name}": it has no containers of the engine`,
     )
   return await (await entry.load())(args, roots)
 }
