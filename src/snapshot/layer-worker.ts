@@ -4,6 +4,7 @@ import { BerthError, messageOf } from '../lib/error.ts'
 import { TarParser } from '../lib/tar/parser.ts'
 import { digestAlgorithm, parseDigest } from '../oci/digest.ts'
 import { decompress } from './decompress.ts'
+import { EntryEncoder } from './entry-encoder.ts'
 import { LayerComposer } from './layer-composer.ts'
 import { FRAME_HEADER_BYTES, type LayerFacts, type LayerJob, type LayerReport, parseLayerJob } from './layer-job.ts'
 import { UnpackProcess } from './unpack-process.ts'
@@ -64,9 +65,9 @@ async function unpackThrough(
 ): Promise<LayerFacts> {
   const diffId = parseDigest(job.diffId)
   const hasher = new Bun.CryptoHasher(digestAlgorithm(diffId))
-  const composer = new LayerComposer(job.limits, message => tell({ kind: 'warn', message }))
+  const encoder = new EntryEncoder()
+  const composer = new LayerComposer(encoder, job.limits, message => tell({ kind: 'warn', message }))
   const parser = new TarParser(composer)
-  const { encoder } = composer
   for await (const piece of decompress(blob, job.limits)) {
     hasher.update(piece)
     parser.push(piece)
