@@ -98,7 +98,10 @@ export interface ErofsSuperblock {
 }
 
 /** Writes the superblock, last: its checksum is over all of the first block behind the boot sector. */
-export function encodeSuperblock(firstBlock: Uint8Array, { inodeCount, blockCount, xattrBlock, uuid }: ErofsSuperblock): void {
+export function encodeSuperblock(
+  firstBlock: Uint8Array,
+  { inodeCount, blockCount, xattrBlock, uuid }: ErofsSuperblock,
+): void {
   const view = new DataView(firstBlock.buffer, firstBlock.byteOffset + SUPERBLOCK_AT, SUPERBLOCK_BYTES)
   view.setUint32(0, MAGIC, true)
   view.setUint32(4, 0, true)

@@ -6,7 +6,8 @@ import type { WriteAt } from './block-stream.ts'
 import { directoryBlocks, directoryBytes, type ErofsName, fileType } from './erofs-directory.ts'
 import { encodeDevice } from './erofs-format.ts'
 import { type DirectoryPlace, ErofsImage, type InodeFacts } from './erofs-image.ts'
-import { LayerDirectory, LayerNames, nidOf, type Name, typeOf } from './layer-names.ts'
+import { withAttributes } from './file-attributes.ts'
+import { type LayerDirectory, LayerNames, type Name, nidOf, typeOf } from './layer-names.ts'
 
 /** A file whose content comes. */
 interface OpenFile {
@@ -138,7 +139,7 @@ export class ErofsTree implements EntrySink {
 }
 
 function factsOf(mode: number, { uid = 0, gid = 0, mtime = NO_TIME, xattrs = NO_XATTRS }: EntryFields): InodeFacts {
-  return { mode, uid, gid, mtime, linkCount: 1, xattrs }
+  return withAttributes({ mode, uid, gid, mtime, linkCount: 1, xattrs })
 }
 
 function sortedNames(directory: LayerDirectory): readonly string[] {
