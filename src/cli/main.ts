@@ -19,7 +19,7 @@ const GRAMMAR: Grammar = {
       name: 'storage-driver',
       kind: 'value',
       value: 'NAME',
-      help: 'overlay, btrfs, fuse-overlayfs or vfs (default: what the store was made with, else the first that works)',
+      help: 'overlay, btrfs, fuse-overlayfs, vfs or erofs (default: what the store was made with, else the first that works)',
     },
     { name: 'help', short: 'h', kind: 'flag', help: 'show this text' },
     { name: 'version', short: 'v', kind: 'flag', help: 'show the version' },

@@ -55,7 +55,7 @@ describe('openDriver()', () => {
     await openDriver(root, { asked: 'vfs', isRootless: false })
     writeFileSync(join(root, 'storage-driver'), 'zfs\n')
     await expect(openDriver(root, { asked: null, isRootless: false })).rejects.toThrow(
-      'Cannot use storage driver "zfs": expected overlay, btrfs, fuse-overlayfs or vfs',
+      'Cannot use storage driver "zfs": expected overlay, btrfs, fuse-overlayfs, vfs or erofs',
     )
   })
 })
