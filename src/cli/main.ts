@@ -19,7 +19,7 @@ const GRAMMAR: Grammar = {
       name: 'storage-driver',
       kind: 'value',
       value: 'NAME',
-      help: 'overlay, btrfs, fuse-overlayfs or vfs (default: what the store was made with, else the first that works)',
+      help: 'overlay, btrfs, fuse-overlayfs, vfs or erofs (default: what the store was made with, else the first that works)',
     },
     {
       name: 'policy',
@@ -63,12 +63,17 @@ async function main(name: string, args: readonly string[]): Promise<number> {
 
 /** Checked for every command: also for those that make no container, what was asked for must be so. */
 async function storageDriver(text: string, places: GivenRoots): Promise<DriverName> {
-  const [{ checkDriver, parseDriverName }, { engineRoots }] = await Promise.all([
+  const [{ parseDriverName }, { checkDriver, openDriver }, { engineRoots }, { isRootless }] = await Promise.all([
+    import('../snapshot/driver-choice.ts'),
     import('../snapshot/open-driver.ts'),
     import('../engine/data-root.ts'),
+    import('../engine/rootless.ts'),
   ])
   const name = parseDriverName(text)
-  checkDriver(engineRoots(places).data, name)
+  const { data } = engineRoots(places)
+  const made = checkDriver(data, name)
+  // The first layer has another form with it, so that the choice can't wait for the first container.
+  if (made === null && name === 'erofs') await openDriver(data, { asked: name, isRootless: isRootless() })
   return name
 }
 

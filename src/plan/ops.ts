@@ -203,6 +203,8 @@ export const OPS = {
   subvolume_delete: row(113, { dir: 'fd', name: 'path' }),
   tree_usage: row(114, { dir: 'fd', extents: 'int' }),
 
+  mount_image: row(115, { fstype: 'text', image: 'fd', options: 'texts', attrs: 'attrFlags', out: 'out' }),
+
   // The disk.
   sync_fs: row(120, { fd: 'fd' }),
 
