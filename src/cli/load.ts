@@ -1,9 +1,10 @@
 import { createReadStream, statSync } from 'node:fs'
 import { addAbortSignal, type Readable } from 'node:stream'
 import type { GivenRoots } from '../engine/data-root.ts'
+import { ImageTrust } from '../engine/image-trust.ts'
 import { openEngineWithImages } from '../engine/open-images.ts'
 import { imageId } from '../image/image-record.ts'
-import { type LoadedImage, loadImages } from '../image/load-images.ts'
+import { type LoadCheck, type LoadedImage, loadImages } from '../image/load-images.ts'
 import { loadLayout } from '../image/load-layout.ts'
 import { BerthError, messageOf } from '../lib/error.ts'
 import { parsePlatform } from '../oci/platform.ts'
@@ -67,15 +68,17 @@ export async function loadCommand(args: readonly string[], roots: GivenRoots): P
     },
     ...(platform === undefined ? {} : { platform: parsePlatform(platform) }),
   }
-  const { images } = await openEngineWithImages(roots, warn)
+  const engine = await openEngineWithImages(roots, warn)
+  const trust = ImageTrust.open(engine)
+  const checkTrust: LoadCheck = (form, names, digest) => trust.checkFile(form, input ?? null, names, digest)
   // As docker's: who reads the names from a pipe wants nothing else.
   const isShown = process.stdout.isTTY && !parsed.flag('quiet')
   return await interruptible(async signal => {
     using show = isShown ? new TransferShow(process.stdout, 'pull') : null
-    const load = { ...options, signal, ...(show !== null && { onProgress: show.onProgress }) }
+    const load = { ...options, checkTrust, signal, ...(show !== null && { onProgress: show.onProgress }) }
     const loaded = isDirectory
-      ? await loadLayout(input, images, load)
-      : await loadImages(piecesUntil(signal, input === undefined ? process.stdin : opened(input)), images, load)
+      ? await loadLayout(input, engine.images, load)
+      : await loadImages(piecesUntil(signal, input === undefined ? process.stdin : opened(input)), engine.images, load)
     show?.[Symbol.dispose]()
     for (const line of loaded.flatMap(linesOf)) console.log(line)
   })

@@ -50,8 +50,8 @@ export type ArgKind = keyof typeof WIRE
 function row<const Args extends Readonly<Record<string, ArgKind>>>(
   code: number,
   args: Args,
-): { code: number; args: Args } {
-  return Object.freeze({ code, args: Object.freeze(args) })
+): { readonly code: number; readonly args: Args } {
+  return { code, args }
 }
 
 export const OPS = {
@@ -203,8 +203,13 @@ export const OPS = {
   subvolume_delete: row(113, { dir: 'fd', name: 'path' }),
   tree_usage: row(114, { dir: 'fd', extents: 'int' }),
 
+  mount_image: row(115, { fstype: 'text', image: 'fd', options: 'texts', attrs: 'attrFlags', out: 'out' }),
+
   // The disk.
   sync_fs: row(120, { fd: 'fd' }),
+
+  // Where a plan ends and TypeScript goes on.
+  call: row(118, { path: 'path', args: 'texts', env: 'texts' }),
 } as const
 
 export type OpName = keyof typeof OPS

@@ -5,7 +5,8 @@ import type { SnapshotRoot } from './root-source.ts'
 /**
  * Root filesystems of containers from the layers of images.
  *
- * A **layer** is a directory in the form that overlayfs takes as a lower one: unpacked once and alone by the `LayerStore`, never changed.
+ * A **layer** is a directory in the form that overlayfs takes as a lower one, or an EROFS image that holds such a directory: unpacked once
+ * and alone by the `LayerStore`, never changed.
  * A **stack** is the layers of an image, the topmost first. A **root** is a stack with something writable on top; it belongs to one
  * container and is made in that container's own directory. A **chain snapshot** is a stack merged into one read-only tree, named by its
  * chainID: what btrfs makes roots from. It is a cache: made when missing, gone with the layers that it was made from.
@@ -27,6 +28,7 @@ import type { SnapshotRoot } from './root-source.ts'
  *       // vfs:            { kind: 'directory', path: 'D/snapshot/root' }   a copy, its owners already shifted by 1400000
  *       // btrfs:          { kind: 'idmapped', path: 'D/snapshot/root' }    a writable snapshot, with the ids of the image
  *       // fuse-overlayfs: { kind: 'served', namespace: 'D/fuse.namespace', path: 'D/fuse/root' }
+ *       // erofs:          as overlay, with the paths of images: '/var/lib/berth/layers/sha256/b…/layer.erofs'
  *     await driver.create(D, stack, ids)
  *     await driver.activate(D, stack, ids)                // then the runtime mounts what was described
  *     await driver.remove(D)
@@ -61,13 +63,13 @@ export interface SnapshotDriver {
   sweep(): Promise<void>
 }
 
-/** In the order in which they are preferred. */
-export const DRIVER_NAMES = ['overlay', 'btrfs', 'fuse-overlayfs', 'vfs'] as const
+/** In the order in which they are preferred; what stands behind vfs, which works everywhere, is used only when it is asked for. */
+export const DRIVER_NAMES = ['overlay', 'btrfs', 'fuse-overlayfs', 'vfs', 'erofs'] as const
 export type DriverName = (typeof DRIVER_NAMES)[number]
 
 /** What a root is made from. */
 export interface LayerStack {
-  /** Absolute directories, topmost first: layers of the store, or any directory of the host (`--rootfs`). */
+  /** Absolute directories or layers' images (see isLayerImage()), topmost first: layers of the store, or any directory of the host (`--rootfs`). */
   readonly lowers: readonly string[]
   /** Parts of the machine's own tree are hidden from the container (the `host` image), which only an overlay does. */
   readonly isHost?: boolean
