@@ -92,6 +92,11 @@ function describeRoot(
   if (root.kind !== 'overlay') return { root, patchwork: null }
   const { upper, work } = root
   const [lower = '/'] = image.lowers
+  if (isRootless() && image.seed !== undefined)
+    throw new BerthError(
+      'notImplemented',
+      `Cannot run image "${image.name}": it is on top of "host", and only root can put it there`,
+    )
   if (isRootless() && image.lowers.length === 1) {
     const mountPoints = parseMountInfo(readFileSync('/proc/self/mountinfo', 'utf8')).map(each => each.mountPoint)
     if (hasMounts(lower, mountPoints)) {
@@ -100,13 +105,14 @@ function describeRoot(
       return { root: { kind: 'patchwork', path: upper, patches: content.patches }, patchwork: { content, input } }
     }
   }
-  const veil = image.veil === undefined ? null : { owner: range?.start ?? 0, entries: image.veil }
+  // With a seed it is in the upper directory from the beginning.
+  const veil = image.veil === undefined || image.seed !== undefined ? null : { owner: range?.start ?? 0, entries: image.veil }
   return { root: { ...root, veil }, patchwork: null }
 }
 
 /** An image as what roots are made from. */
-export function stackOf({ lowers, veil }: RunnableImage): LayerStack {
-  return { lowers, isHost: veil !== undefined }
+export function stackOf({ lowers, veil, seed }: RunnableImage): LayerStack {
+  return { lowers, isHost: veil !== undefined, ...(seed !== undefined && { seed: { path: seed, veil: veil ?? [] } }) }
 }
 
 function seccompFor(options: ContainerOptions, available: bigint): SeccompConfig | null {
