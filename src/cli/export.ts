@@ -3,6 +3,7 @@ import type { GivenRoots } from '../engine/data-root.ts'
 import { exportContainer } from '../engine/export-container.ts'
 import { openEngine } from '../engine/run-container.ts'
 import { BerthError, messageOf } from '../lib/error.ts'
+import { interruptible } from './interruptible.ts'
 import { type Grammar, helpText, parseOptions, UsageError } from './options.ts'
 
 const grammar: Grammar = {
@@ -28,14 +29,19 @@ export async function exportCommand(args: readonly string[], roots: GivenRoots):
   const output = parsed.value('output')
   if (output === undefined && process.stdout.isTTY)
     throw new UsageError(grammar, 'Cannot export: standard output is a terminal, expected --output or a pipe')
-  if (output === undefined) await exportContainer(container, engine, writeToStdout)
-  else await exportToFile(output, write => exportContainer(container, engine, write))
-  return 0
+  return await interruptible(async signal => {
+    if (output === undefined) await exportContainer(container, engine, bytes => writeToStdout(bytes, signal), signal)
+    else await exportToFile(output, write => exportContainer(container, engine, write, signal))
+  })
 }
 
-function writeToStdout(bytes: Uint8Array): Promise<void> {
+/** Who reads standard output may take his time; a signal ends the waiting. */
+function writeToStdout(bytes: Uint8Array, signal: AbortSignal): Promise<void> {
   return new Promise((resolve, reject) => {
+    const cancel = (): void => reject(signal.reason)
+    signal.addEventListener('abort', cancel, { once: true })
     process.stdout.write(bytes, error => {
+      signal.removeEventListener('abort', cancel)
       if (error === null || error === undefined) resolve()
       else reject(new BerthError('cancelled', `Cannot export: ${messageOf(error)}`, { cause: error }))
     })

@@ -1,11 +1,13 @@
 import type { GivenRoots } from '../engine/data-root.ts'
 import { openEngineWithImages } from '../engine/open-images.ts'
 import { findImage } from '../image/find-image.ts'
+import { onHostWarning } from '../image/host-image.ts'
 import { type ArchiveFormat, saveImages } from '../image/save-images.ts'
 import { parsePlatform } from '../oci/platform.ts'
 import { interruptible } from './interruptible.ts'
 import { type Grammar, helpText, parseOptions, UsageError } from './options.ts'
 import { writeFilePieces, writeStdoutPieces } from './output-file.ts'
+import { printable } from './table.ts'
 
 const grammar: Grammar = {
   name: 'save',
@@ -39,6 +41,9 @@ export async function saveCommand(args: readonly string[], roots: GivenRoots): P
   }
   const { images } = await openEngineWithImages(roots, message => console.error(`berth: warning: ${message}`))
   const found = parsed.operands.map(text => findImage(text, images.records))
+  for (const [index, { image }] of found.entries())
+    if (images.records.isOnHost(image.digest))
+      console.error(`berth: warning: ${printable(onHostWarning(parsed.operands[index] ?? ''))}`)
   const output = parsed.value('output')
   return await interruptible(async signal => {
     const pieces = saveImages(found, images, { ...options, signal })

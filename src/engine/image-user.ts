@@ -22,7 +22,8 @@ export async function resolveImageUser(
   groupAdd: readonly string[],
   image: RunnableImage,
 ): Promise<ResolvedUser> {
-  const [passwd, group] = image.veil !== undefined && image.seed === undefined ? readHostFiles() : await readImageFiles(image)
+  const [passwd, group] =
+    image.veil !== undefined && image.seed === undefined ? readHostFiles() : await readImageFiles(image)
   return resolveUser(text, groupAdd, passwd, group)
 }
 

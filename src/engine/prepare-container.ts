@@ -106,7 +106,8 @@ function describeRoot(
     }
   }
   // With a seed it is in the upper directory from the beginning.
-  const veil = image.veil === undefined || image.seed !== undefined ? null : { owner: range?.start ?? 0, entries: image.veil }
+  const veil =
+    image.veil === undefined || image.seed !== undefined ? null : { owner: range?.start ?? 0, entries: image.veil }
   return { root: { ...root, veil }, patchwork: null }
 }
 
@@ -152,13 +153,14 @@ export async function makeContainerDirectory(
   options: ContainerOptions,
   range: IdRange | null,
   driver: SnapshotDriver,
+  signal?: AbortSignal,
 ): Promise<void> {
   const owner = range?.start ?? 0
   for (const path of [directory, join(directory, 'rootfs'), join(directory, 'log')])
     mkdirSync(path, { recursive: true, mode: path.endsWith('rootfs') ? 0o755 : 0o711 })
   // First, so that whoever finds the directory after a crash finds out which ids its files have.
   writeFileSync(join(directory, 'config.json'), formatJson(description.spec, '  '), { mode: 0o600 })
-  await driver.create(directory, description.stack, range)
+  await driver.create(directory, description.stack, range, signal)
   if (description.patchwork !== null) makePatchwork(description.patchwork.content, description.patchwork.input)
   const hostname = description.spec.hostname ?? hostHostname()
   const content: Record<(typeof GENERATED_FILES)[number], string> = {

@@ -1,7 +1,19 @@
 import { existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { BerthError } from '../lib/error.ts'
-import { flag, formatJson, integer, list, map, object, oneOf, parseJson, required, text, texts } from '../lib/json-shape.ts'
+import {
+  flag,
+  formatJson,
+  integer,
+  list,
+  map,
+  object,
+  oneOf,
+  parseJson,
+  required,
+  text,
+  texts,
+} from '../lib/json-shape.ts'
 import type { RootSource, VeilEntry } from '../runtime/container-input.ts'
 import type { LayerStack } from '../snapshot/snapshot-driver.ts'
 import type { ContainerOptions } from './container-options.ts'

@@ -54,6 +54,11 @@ export function putOnHost(image: RunnableImage, dataRoot: string): RunnableImage
   return { ...image, lowers, seed, ...(hidden !== undefined && { veil: hidden }) }
 }
 
+/** What to tell who sends such an image elsewhere. */
+export function onHostWarning(name: string): string {
+  return `"${name}" is on top of this machine's root filesystem, which does not go with it: elsewhere it is its layer alone`
+}
+
 function veil(hidden: readonly string[]): readonly VeilEntry[] {
   const entries = new Map<string, VeilEntry>()
   const parents = (path: string): void => {

@@ -74,6 +74,8 @@ export async function inspectImage(
     Os: os,
     OsVersion: docker['os.version'] ?? '',
     Size: await imageSize(manifest, layers),
+    // Not Docker's: what is below the layers and in no image.
+    Base: records.isOnHost(image.digest) ? 'host' : '',
     GraphDriver: {
       Data: new Map(paths.includes(undefined) ? [] : [['LowerDir', paths.toReversed().join(':')]]),
       Name: 'overlay2',

@@ -17,7 +17,7 @@ const LINKS = 'seed-links'
 
 /**
  * Fills a container's upper directory, which is empty, with a layer: owners shifted into its ids, whiteouts and opaque directories as they
- * are. Then the veil is put over it. All by a process that reaches nothing but the container's directory and, to read, the layer.
+ * are, and with the veil, which nothing in the layer lifts. All by a process that reaches nothing but the container's directory and, to read, the layer.
  * On throw a part may be there.
  * @throws {StepError} @throws the reason of `signal`
  */
@@ -32,13 +32,14 @@ export async function seedUpper(
   await runConfined(seedPlan(directory, seed, places.found, ids), signal)
 }
 
-/** The plan of {@link seedUpper}; `places` is what the layer has at the paths of the veil and above them, as byte strings. */
+/** The plan of {@link seedUpper}; `found` is what the layer has at the paths of the veil and above them, as byte strings. */
 export function seedPlan(
   directory: string,
   { path, veil }: Seed,
-  places: ReadonlyMap<string, SeedPlace>,
+  found: ReadonlyMap<string, SeedPlace>,
   ids: RootIds | null,
 ): Plan {
+  const places = veil.map(entry => [entry, placeOf(entry.path, found)] as const)
   const slots = new SlotTable()
   const [target, layer] = [slots.allocate("the container's directory"), slots.allocate('layer')]
   const [upper, links] = [slots.allocate('upper'), slots.allocate('links')]
@@ -52,6 +53,7 @@ export function seedPlan(
     ...enterTree(target),
     ...dropPrivileges(),
     step('open', { path: 'upper', flags, mode: 0, out: upper }, 'find the upper directory'),
+    ...places.flatMap(([entry, place]) => veilSteps(entry, place, upper, idStart)),
     step('mkdir', { dir: null, path: LINKS, mode: 0o700 }, 'make room for the names of files with several'),
     step('open', { path: LINKS, flags, mode: 0, out: links }, 'find it'),
     step(
@@ -60,7 +62,7 @@ export function seedPlan(
       'begin with the layer, and with what it hides',
     ),
     step('remove_tree', { dir: null, name: LINKS }, 'remove the second names'),
-    ...veil.flatMap(entry => veilSteps(entry, placeOf(entry.path, places), upper, idStart)),
+    ...places.flatMap(([entry, place]) => closeSteps(entry, place, upper)),
   ]
   return hostPlan(steps, slots.count)
 }
@@ -107,18 +109,13 @@ function placeOf(path: string, places: ReadonlyMap<string, SeedPlace>): SeedPlac
 }
 
 /**
- * What the layer has in the way of a veil stays: it is the container's own. But a directory of its own must not be merged with one of the
- * machine that is hidden, so it becomes opaque; that hides more, never less. No step goes through a link of the layer: below one is `other`.
+ * What the veil has where the layer has nothing, or a directory that is not to hide anything. What the layer has in its way will take its
+ * place: that is the container's own. It comes before the layer, so that directories of the layer keep their times.
  */
 function veilSteps({ kind, path, mode }: VeilEntry, place: SeedPlace | null, upper: Slot, owner: number): Step[] {
-  if (place === 'other' || place === 'opaque') return []
+  // No step goes through a link of the layer: what is below one is `other`.
+  if (place === 'other' || place === 'opaque' || (kind === 'hidden' && place === 'directory')) return []
   const name = path.slice(1)
-  const opaque = step(
-    'setxattr',
-    { dir: upper, path: name, name: 'trusted.overlay.opaque', value: 'y' },
-    `let nothing of the machine shine through ${path}`,
-  )
-  if (place === 'directory') return kind === 'parent' ? [] : [opaque]
   if (kind === 'hidden') {
     const whiteout = { root: upper, path, type: S_IFCHR, mode: 0, major: 0, minor: 0, uid: 0, gid: 0 }
     return [step('mknod', whiteout, `hide ${path}`)]
@@ -128,6 +125,19 @@ function veilSteps({ kind, path, mode }: VeilEntry, place: SeedPlace | null, upp
     step('mkdir', { dir: upper, path: name, mode: 0o700 }, why),
     step('chown', { fd: upper, path: name, uid: owner, gid: owner }, "give it to the container's root"),
     step('chmod', { fd: upper, path: name, mode }, 'with its usual mode'),
-    ...(kind === 'empty' ? [opaque] : []),
+    ...(kind === 'empty' && place === null ? [opaqueStep(path, upper)] : []),
   ]
+}
+
+/** A directory of the layer's own must not be merged with one of the machine that is hidden. This hides more, never less. */
+function closeSteps({ kind, path }: VeilEntry, place: SeedPlace | null, upper: Slot): Step[] {
+  return kind !== 'parent' && place === 'directory' ? [opaqueStep(path, upper)] : []
+}
+
+function opaqueStep(path: string, upper: Slot): Step {
+  return step(
+    'setxattr',
+    { dir: upper, path: path.slice(1), name: 'trusted.overlay.opaque', value: 'y' },
+    `let nothing of the machine shine through ${path}`,
+  )
 }

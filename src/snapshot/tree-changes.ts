@@ -44,10 +44,11 @@ export async function readChanges(layers: ContainerLayers, signal?: AbortSignal)
   const sink = layers.hasFuseMarks === true ? new WithoutFuseMarks(lister) : lister
   await readTree({ root, lowers: layers.lowers, withContent: false }, sink, signal)
   const { replaced } = lister
+  const veil = new VeilView(layers.veil)
   const names = await readNames(layers.lowers, [...replaced.keys()], signal)
   for (const [path, own] of replaced)
     for (const name of names.get(path) ?? [])
-      if (!own.has(name) && seed?.removes(`${path}/${name}`) !== true)
+      if (!own.has(name) && veil.shows(`${path}/${name}`) && seed?.removes(`${path}/${name}`) !== true)
         lister.changes.push({ kind: 'deleted', path: `/${path}/${name}` })
   if (seed !== null) addGone(seed.gone(lister.seen), lister.changes)
   return lister.changes.sort((a, b) => (a.path < b.path ? -1 : 1))
