@@ -51,7 +51,7 @@ export function seedPlan(
     ...takeTree(path, layer, { readonly: true }, 'the layer'),
     ...takeTree(directory, target, { readonly: false }, "the container's directory"),
     ...enterTree(target),
-    ...dropPrivileges(),
+    ...dropPrivileges('writing'),
     step('open', { path: 'upper', flags, mode: 0, out: upper }, 'find the upper directory'),
     ...places.flatMap(([entry, place]) => veilSteps(entry, place, upper, idStart)),
     step('mkdir', { dir: null, path: LINKS, mode: 0o700 }, 'make room for the names of files with several'),

@@ -7,6 +7,7 @@ import { type EngineBox, engineTest } from '../engine/engine-box.ts'
 import { LayoutBuilder, tagged, type WireDescriptor } from '../image/layout-builder.ts'
 import { run, treeOf } from '../image/tree.ts'
 import { until } from '../runtime/verbs-machine.ts'
+import { startRegistry } from '../support/registry.ts'
 import { archive } from '../support/tar-archive.ts'
 import { capabilityValue, setXattr } from '../support/xattr.ts'
 
@@ -250,6 +251,26 @@ engineTest(
     expect(await seenIn(box, IMAGE)).toEqual(['/bin /dev /etc /proc /sys'])
   },
   ['command busybox'],
+)
+
+engineTest(
+  'a committed one that was pushed, removed and pulled back is its layer alone',
+  async box => {
+    const busybox = Bun.which('busybox') ?? '/bin/busybox'
+    await using registry = await startRegistry()
+    const name = `${registry.host}/r/mine:1`
+    await keep(box, 'c1', 'host', `rm /bin; mkdir /bin; cp ${busybox} /bin/sh`)
+    const { Descriptor } = await commit(box, 'c1', name)
+    await box.berth(['rm', 'c1'])
+    const pushed = await box.berth(['push', name])
+    expect([pushed.status, pushed.stderr]).toEqual([0, expect.stringContaining('elsewhere it is its layer alone')])
+    expect((await box.berth(['rmi', name])).status).toBe(0)
+    expect((await box.berth(['pull', name])).status).toBe(0)
+    const [pulled] = JSON.parse((await box.berth(['inspect', name])).stdout)
+    expect([pulled.Descriptor.digest, pulled.Base]).toEqual([Descriptor.digest, ''])
+    expect(await seenIn(box, name)).toEqual(['/bin /dev /etc /proc /sys'])
+  },
+  ['command busybox', 'command docker-registry'],
 )
 
 engineTest(
