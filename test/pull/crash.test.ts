@@ -149,7 +149,7 @@ describe('berth pull onto a full disk', () => {
         const child = startPull(dataRoot, 'k/large:1')
         const said = await new Response(child.stderr).text()
         expect(await child.exited).toBe(125)
-        expect(said.trim()).not.toContain("\n")
+        expect(said.trim()).not.toContain('\n')
         expect(said).toContain('no space is left')
         const store = await open(dataRoot)
         expect(store.records.list()).toEqual([])
