@@ -5,7 +5,7 @@ import { type LayoutBuilder, tagged } from '../image/layout-builder.ts'
 import { run, treeOf } from '../image/tree.ts'
 import { testIf } from '../support/requirement.ts'
 import { archive } from '../support/tar-archive.ts'
-import { DockerDaemon } from './docker-daemon.ts'
+import { DockerDaemon } from '../support/docker-daemon.ts'
 import { StoreBox } from './store-box.ts'
 
 const NAME = 'example.com/exchange:1'
