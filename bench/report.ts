@@ -31,7 +31,8 @@ interface Place {
 const SUITES = {
   runtime: ({ directory, memory, rounds }) => measureRuntime(directory, memory, rounds),
   pull: place => pulls(place, 'Pulling', ['base', '30-layers'], 45_000),
-  'pull-large': place => pulls(place, 'Pulling large images', ['50k-files', '1-gb'], 60_000),
+  'pull-files': place => pulls(place, 'Pulling many small files', ['50k-files'], 60_000),
+  'pull-gigabyte': place => pulls(place, 'Pulling 1 GB', ['1-gb'], 60_000),
   transfer: async ({ images }) => {
     const bench = await images()
     const results = await measureTransfers(bench)
