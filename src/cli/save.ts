@@ -1,12 +1,14 @@
 import type { GivenRoots } from '../engine/data-root.ts'
 import { openEngineWithImages } from '../engine/open-images.ts'
 import { findImage } from '../image/find-image.ts'
+import { onHostWarning } from '../image/host-image.ts'
 import { type ArchiveFormat, saveImages } from '../image/save-images.ts'
 import { parsePlatform } from '../oci/platform.ts'
 import type { ByteWriter } from '../snapshot/block-gzip.ts'
 import { interruptible } from './interruptible.ts'
 import { type Grammar, helpText, parseOptions, UsageError } from './options.ts'
 import { outputFile } from './output-file.ts'
+import { printable } from './table.ts'
 
 const grammar: Grammar = {
   name: 'save',
@@ -40,6 +42,9 @@ export async function saveCommand(args: readonly string[], roots: GivenRoots): P
   }
   const { images } = await openEngineWithImages(roots, message => console.error(`berth: warning: ${message}`))
   const found = parsed.operands.map(text => findImage(text, images.records))
+  for (const [index, { image }] of found.entries())
+    if (images.records.isOnHost(image.digest))
+      console.error(`berth: warning: ${printable(onHostWarning(parsed.operands[index] ?? ''))}`)
   const output = parsed.value('output')
   return await interruptible(async signal => {
     const save = async (write: ByteWriter): Promise<void> => {

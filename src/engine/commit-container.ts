@@ -1,6 +1,7 @@
 import { arch } from 'node:os'
-import { type BaseImage, composeImage, emptyBase, readBaseImage } from '../image/compose-image.ts'
+import { type BaseImage, composeImage, emptyBase, hostBase, readBaseImage } from '../image/compose-image.ts'
 import { applyChange, type ConfigDocument, mergeEnv } from '../image/config-changes.ts'
+import { hostConfig } from '../image/host-image.ts'
 import { type ImageRecord, imageId } from '../image/image-record.ts'
 import { type ImageStore, openImageStore } from '../image/image-store.ts'
 import type { Lease } from '../image/lease.ts'
@@ -43,8 +44,9 @@ export const LAYER_TYPES: Readonly<Record<Compression, string>> = {
 }
 
 /**
- * Makes an image of a container: of its image and what it has changed. A container of something that is not in the store (the machine
- * itself, a directory) becomes an image of one layer with all that it sees, so that the image means the same wherever it is run.
+ * Makes an image of a container: of its image and what it has changed. A container of something that is not in the store (a directory)
+ * becomes an image of one layer with all that it sees, so that the image means the same wherever it is run. One of the machine itself becomes
+ * an image of one layer with all that differs from the machine, which this machine runs on top of itself: see decision 0010.
  * @throws {BerthError} as {@link findContainerTree}; invalidArgument: a change, a reference, or a file that no layer can hold
  */
 export async function commitContainer(text: string, options: CommitOptions, engine: Engine): Promise<ImageRecord> {
@@ -92,8 +94,15 @@ export function createdOf({ epochSeconds }: Pick<MakeImageOptions, 'epochSeconds
   return new Date(epochSeconds === null ? Date.now() : epochSeconds * 1000).toISOString().replace(/\.\d+Z$/, 'Z')
 }
 
-/** What the container is made of. From now on it stays, even if the container goes. */
-async function baseOf({ container }: ContainerTree, store: ImageStore, lease: Lease): Promise<BaseImage | null> {
+/** What the container is made of, which stays from now on, even if the container goes. Null: of a directory. */
+async function baseOf(tree: ContainerTree, store: ImageStore, lease: Lease): Promise<BaseImage | null> {
+  const stored = await storedBaseOf(tree, store, lease)
+  if (!tree.isHost) return stored
+  const { cmd } = hostConfig()
+  return hostBase(linuxPlatform(arch()), stored ?? { config: { Cmd: cmd }, history: [] })
+}
+
+async function storedBaseOf({ container }: ContainerTree, store: ImageStore, lease: Lease): Promise<BaseImage | null> {
   const { manifestDigest } = container
   if (manifestDigest === null) return null
   const digest = parseDigest(manifestDigest)

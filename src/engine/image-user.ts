@@ -25,7 +25,8 @@ export async function resolveImageUser(
   groupAdd: readonly string[],
   image: RunnableImage,
 ): Promise<ResolvedUser> {
-  const [passwd, group] = image.name === 'host' ? readHostFiles() : await readImageFiles(image)
+  const [passwd, group] =
+    image.veil !== undefined && image.seed === undefined ? readHostFiles() : await readImageFiles(image)
   return resolveUser(text, groupAdd, passwd, group)
 }
 
@@ -40,6 +41,8 @@ async function readImageFiles(image: RunnableImage): Promise<[string, string]> {
 }
 
 async function readInImage(image: RunnableImage, path: string): Promise<string> {
+  // No overlay takes a layer beside the machine's root, which it lies in.
+  if (image.seed !== undefined) return await readInLayers([image.seed, ...image.lowers], path)
   try {
     return await readInOverlay(image.lowers, path)
   } catch (error) {

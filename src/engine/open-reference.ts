@@ -1,5 +1,6 @@
 import { foreignArchitectureProblem } from '../host/foreign-architecture.ts'
 import { lookUpImage } from '../image/find-image.ts'
+import { putOnHost } from '../image/host-image.ts'
 import type { RunnableImage } from '../image/image.ts'
 import { type ImageManifest, type ImageRecord, ownManifest } from '../image/image-record.ts'
 import { ImageRecords } from '../image/image-records.ts'
@@ -27,7 +28,8 @@ export async function openReference(source: Stored, engine: ImageEngine): Promis
     (source.pull === 'always' ? null : choose(source, records)) ?? (await pull(source, engine))
   checkRunnable(source.text, parsePlatform(manifest.platform))
   await checkTrust(source.text, { image, manifest }, records, engine)
-  return await openStoredImage(source.text, image, manifest, engine.roots.data, { warn: engine.warn })
+  const opened = await openStoredImage(source.text, image, manifest, engine.roots.data, { warn: engine.warn })
+  return records.isOnHost(image.digest) ? putOnHost(opened, engine.roots.data) : opened
 }
 
 /** A policy may have changed since the pull. What judges is loaded only where there is one. */

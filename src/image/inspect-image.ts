@@ -79,6 +79,8 @@ export async function inspectImage(
     Os: os,
     OsVersion: docker['os.version'] ?? '',
     Size: await imageSize(manifest, layers),
+    // Not Docker's: what is below the layers and in no image.
+    Base: records.isOnHost(image.digest) ? 'host' : '',
     GraphDriver: { ...imageGraphDriver(driver, complete ? unpacked.toReversed() : null) },
     RootFS: { Type: 'layers', Layers: document.diffIds },
     Metadata: { LastTagTime: NEVER },

@@ -36,9 +36,11 @@ export class OverlayDriver implements SnapshotDriver {
     return { kind: 'overlay', lowers, upper: join(directory, UPPER), work: join(directory, WORK) }
   }
 
-  create(directory: string, _: LayerStack, ids: RootIds | null): Promise<void> {
+  async create(directory: string, { seed }: LayerStack, ids: RootIds | null, signal?: AbortSignal): Promise<void> {
     makeUpper(directory, ids)
-    return Promise.resolve()
+    if (seed === undefined) return
+    const { seedUpper } = await import('./seed-upper.ts')
+    await seedUpper(directory, seed, ids, signal)
   }
 
   activate(): Promise<void> {

@@ -1,6 +1,6 @@
 import { BerthError } from '../lib/error.ts'
 import type { Digest } from '../oci/digest.ts'
-import type { SnapshotRoot } from './root-source.ts'
+import type { SnapshotRoot, VeilEntry } from './root-source.ts'
 
 /**
  * Root filesystems of containers from the layers of images.
@@ -73,6 +73,19 @@ export interface LayerStack {
   readonly lowers: readonly string[]
   /** Parts of the machine's own tree are hidden from the container (the `host` image), which only an overlay does. */
   readonly isHost?: boolean
+  /** What the root begins with, on top of the lowers; of the host only. */
+  readonly seed?: Seed
+}
+
+/**
+ * A layer that can't be a lower one: overlayfs takes no directory that lies in another lower one, and everything lies in `/`. It is copied
+ * into the container's own directory, under the veil.
+ */
+export interface Seed {
+  /** The layer: absolute. */
+  readonly path: string
+  /** What of the lowers stays hidden, whatever the layer has there. */
+  readonly veil: readonly VeilEntry[]
 }
 
 /** The host ids of a container: those of the image from 0 on are those of the host from `start` on; others are nobody's. */
@@ -113,10 +126,11 @@ export interface ChainSnapshot {
 }
 
 /** For drivers that make a copy of what they are given. @throws {BerthError} notImplemented: it is the whole machine */
-export function refuseHost({ isHost }: LayerStack, driver: DriverName): void {
+export function refuseHost({ isHost, seed }: LayerStack, driver: DriverName): void {
   if (isHost !== true) return
+  const what = seed === undefined ? 'image "host"' : 'an image that is on top of "host"'
   throw new BerthError(
     'notImplemented',
-    `Cannot run image "host" with storage driver "${driver}": it would have to hide parts of the machine's own tree, expected overlay`,
+    `Cannot run ${what} with storage driver "${driver}": it would have to hide parts of the machine's own tree, expected overlay`,
   )
 }
