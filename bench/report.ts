@@ -73,7 +73,14 @@ async function measureSuites(
   saved: SavedReports,
   rounds: number,
 ): Promise<readonly SuiteName[]> {
-  await using undo = new AsyncDisposableStack()
+  const undo = new AsyncDisposableStack()
+  let disposing: Promise<void> | null = null
+  // A signal may come while it is under way: then it is waited for, not cut short.
+  const dispose = (): Promise<void> => {
+    disposing ??= undo.disposeAsync()
+    return disposing
+  }
+  await using _ = { [Symbol.asyncDispose]: dispose }
   const [directory, memory] = [ownDirectory(tmpdir()), ownDirectory(MEMORY)]
   for (const each of [directory, memory]) undo.defer(() => rmSync(each, { recursive: true, force: true }))
   let opened: Promise<ImageBench> | null = null
@@ -83,7 +90,7 @@ async function measureSuites(
   }
   const stop = (): void => {
     endTurns()
-    void undo.disposeAsync().finally(() => process.exit(1))
+    void dispose().finally(() => process.exit(1))
   }
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.once(signal, stop)
   const failed: SuiteName[] = []
