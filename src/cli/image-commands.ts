@@ -60,6 +60,10 @@ export const IMAGE_COMMANDS: Readonly<Record<string, CommandEntry>> = {
     help: 'Remove images that nobody needs',
     load: async () => (await import('./image-prune.ts')).imagePruneCommand,
   },
+  trust: {
+    help: 'Show what the trust policy says of an image',
+    load: async () => (await import('./image-trust.ts')).imageTrustCommand,
+  },
   verify: {
     help: 'Compare all content of images with its digests',
     load: async () => (await import('./image-verify.ts')).imageVerifyCommand,

@@ -1,6 +1,7 @@
 import { basename } from 'node:path'
 import manifest from '../../package.json' with { type: 'json' }
 import type { GivenRoots } from '../engine/data-root.ts'
+import { nearestName } from '../lib/nearest-name.ts'
 import { LAYER_WORKER_ARGUMENT } from '../snapshot/layer-worker-argument.ts'
 import type { DriverName } from '../snapshot/snapshot-driver.ts'
 import type { CommandEntry } from './command-entry.ts'
@@ -22,7 +23,13 @@ const GRAMMAR: Grammar = {
       name: 'storage-driver',
       kind: 'value',
       value: 'NAME',
-      help: 'overlay, btrfs, fuse-overlayfs or vfs (default: what the store was made with, else the first that works)',
+      help: 'overlay, btrfs, fuse-overlayfs, vfs or erofs (default: what the store was made with, else the first that works)',
+    },
+    {
+      name: 'policy',
+      kind: 'value',
+      value: 'FILE',
+      help: 'which images are trusted (default: ~/.config/containers/policy.json, /etc/containers/policy.json)',
     },
     { name: 'help', short: 'h', kind: 'flag', help: 'show this text' },
     { name: 'version', short: 'v', kind: 'flag', help: 'show the version' },
@@ -46,9 +53,14 @@ async function main(name: string, args: readonly string[]): Promise<number> {
     return word === undefined && !parsed.flag('help') ? ENGINE_FAILURE : 0
   }
   const entry = Object.hasOwn(COMMANDS, word) ? COMMANDS[word] : undefined
-  if (entry === undefined) throw new UsageError(GRAMMAR, `Cannot run "${word}": berth has no command of that name`)
-  const [data, run, driver] = ['root', 'run-root', 'storage-driver'].map(name => parsed.value(name))
-  const places: GivenRoots = { ...(data !== undefined && { data }), ...(run !== undefined && { run }) }
+  if (entry === undefined)
+    throw new UsageError(GRAMMAR, `Cannot run "${word}": berth has no command of that name${meantOf(word, COMMANDS)}`)
+  const [data, run, driver, policy] = ['root', 'run-root', 'storage-driver', 'policy'].map(name => parsed.value(name))
+  const places: GivenRoots = {
+    ...(data !== undefined && { data }),
+    ...(run !== undefined && { run }),
+    ...(policy !== undefined && { policy }),
+  }
   const roots = driver === undefined ? places : { ...places, storageDriver: await storageDriver(driver, places) }
   if ('commands' in entry) return await runOfGroup(word, entry, rest, roots)
   return await runEntry(word, entry, rest, roots)
@@ -56,12 +68,17 @@ async function main(name: string, args: readonly string[]): Promise<number> {
 
 /** Checked for every command: also for those that make no container, what was asked for must be so. */
 async function storageDriver(text: string, places: GivenRoots): Promise<DriverName> {
-  const [{ checkDriver, parseDriverName }, { engineRoots }] = await Promise.all([
+  const [{ parseDriverName }, { checkDriver, openDriver }, { engineRoots }, { isRootless }] = await Promise.all([
+    import('../snapshot/driver-choice.ts'),
     import('../snapshot/open-driver.ts'),
     import('../engine/data-root.ts'),
+    import('../engine/rootless.ts'),
   ])
   const name = parseDriverName(text)
-  checkDriver(engineRoots(places).data, name)
+  const { data } = engineRoots(places)
+  const made = checkDriver(data, name)
+  // The first layer has another form with it, so that the choice can't wait for the first container.
+  if (made === null && name === 'erofs') await openDriver(data, { asked: name, isRootless: isRootless() })
   return name
 }
 
@@ -79,8 +96,16 @@ async function runOfGroup(
   }
   const entry = Object.hasOwn(commands, word) ? commands[word] : undefined
   if (entry === undefined)
-    throw new UsageError(grammar, `Cannot run "${group} ${word}": ${group} has no command of that name`)
+    throw new UsageError(
+      grammar,
+      `Cannot run "${group} ${word}": ${group} has no command of that name${meantOf(word, commands)}`,
+    )
   return await runEntry(`${group} ${word}`, entry, rest, roots)
+}
+
+function meantOf(word: string, commands: Readonly<Record<string, unknown>>): string {
+  const meant = nearestName(word, Object.keys(commands))
+  return meant === null ? '' : `, did you mean "${meant}"?`
 }
 
 async function runEntry(
@@ -92,7 +117,7 @@ async function runEntry(
   if (entry.withoutRoots === true && Object.keys(roots).length > 0)
     throw new UsageError(
       GRAMMAR,
-      `Cannot use --root, --run-root and --storage-driver with "${name}": it has no containers of the engine`,
+      `Cannot use --root, --run-root, --storage-driver and --policy with "${name}": it has no containers of the engine`,
     )
   return await (await entry.load())(args, roots)
 }

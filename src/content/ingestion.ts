@@ -30,11 +30,21 @@ export interface Ingestion extends AsyncDisposable {
   write(piece: Uint8Array): Promise<void>
   /**
    * Verifies the blob and makes it visible. Idempotent towards others: who comes second replaces it with the same bytes.
-   * @throws {BerthError} invalidArgument: too short (kept), or of another digest (not kept); unavailable: the disk is full
+   * @throws {BerthError} invalidArgument: too short (kept), or of another digest (not kept); unavailable: the disk is full;
+   * whatever `beforeVisible` throws, and nothing is kept then
    */
-  commit(): Promise<BlobName>
+  commit(options?: CommitBlobOptions): Promise<BlobName>
   /** Ends it and removes what was written. */
   discard(): Promise<void>
+}
+
+/** How to end an ingestion. */
+export interface CommitBlobOptions {
+  /**
+   * Called with the verified digest before anybody can find the blob. Whose digest was not known beforehand is held here: a moment later
+   * it would be garbage to a collector that is at work.
+   */
+  readonly beforeVisible?: (digest: Digest) => void
 }
 
 /** Where an ingestion writes to and moves its file to. */
@@ -214,7 +224,7 @@ export class FileIngestion implements Ingestion {
     this.#syncing.catch(() => undefined)
   }
 
-  async commit(): Promise<BlobName> {
+  async commit({ beforeVisible }: CommitBlobOptions = {}): Promise<BlobName> {
     this.#checkOpen()
     try {
       await this.#flush()
@@ -233,6 +243,7 @@ export class FileIngestion implements Ingestion {
     try {
       await this.#syncing
       await this.#file.datasync()
+      beforeVisible?.(digest)
       await moveDurably(this.#path, this.#place.blobPath(digest))
     } catch (error) {
       throw await this.#failed(error)
@@ -269,8 +280,9 @@ export class FileIngestion implements Ingestion {
     try {
       await rename(this.#path, join(this.#place.ingestPath, free))
     } catch (error) {
-      // ENOENT: somebody has emptied the directory; then there is nothing to keep.
-      if (errorCode(error) !== 'ENOENT') throw error
+      // ENOENT: somebody has emptied the directory; then there is nothing to keep. ENOSPC: the disk is full, and wants what it can get.
+      if (errorCode(error) === 'ENOSPC') await rm(this.#path, { force: true })
+      else if (errorCode(error) !== 'ENOENT') throw error
     }
   }
 

@@ -1,7 +1,7 @@
 import { dirname } from 'node:path'
 import { BerthError } from '../lib/error.ts'
 import { syncDirectory } from './durable-file.ts'
-import { type Ingestion, shownName } from './ingestion.ts'
+import { type CommitBlobOptions, type Ingestion, shownName } from './ingestion.ts'
 import type { BlobName } from './verified-read.ts'
 
 /** The ingestion of a blob that is there already: nothing is left to write. */
@@ -30,7 +30,8 @@ export class StoredIngestion implements Ingestion {
     )
   }
 
-  async commit(): Promise<BlobName> {
+  async commit({ beforeVisible }: CommitBlobOptions = {}): Promise<BlobName> {
+    beforeVisible?.(this.#blob.digest)
     // Who put it there may not have come as far as this yet.
     await syncDirectory(dirname(this.#path))
     return this.#blob

@@ -7,18 +7,21 @@ import { BerthError } from '../lib/error.ts'
 import type { Descriptor } from '../oci/descriptor.ts'
 import { familiarReference, parseReference, printRepository, type Reference, withDefaultTag } from '../oci/reference.ts'
 import type { RegistryClient } from '../registry/registry-client.ts'
-import { checkTrust } from './check-trust.ts'
+import { findSignatures } from './find-signatures.ts'
 import type { ImageEngine } from './image-engine.ts'
+import { ImageTrust } from './image-trust.ts'
 import { openRegistry } from './open-registry.ts'
 
 /** A store and a client of registries, for some transfers. */
 export class ImageTransfers implements Disposable {
   readonly store: ImageStore
   readonly #registry: RegistryClient
+  readonly #trust: ImageTrust
 
-  private constructor(store: ImageStore, registry: RegistryClient) {
+  private constructor(store: ImageStore, registry: RegistryClient, trust: ImageTrust) {
     this.store = store
     this.#registry = registry
+    this.#trust = trust
   }
 
   /** Dispose it after the last transfer. */
@@ -27,11 +30,16 @@ export class ImageTransfers implements Disposable {
     database,
     warn,
   }: Pick<ImageEngine, 'roots' | 'database' | 'warn'>): Promise<ImageTransfers> {
-    return new ImageTransfers(await openImageStore(roots.data, database.sqlite), openRegistry(warn))
+    // First: with a policy that is not understood nothing is even opened.
+    const trust = ImageTrust.open({ roots, database })
+    return new ImageTransfers(await openImageStore(roots.data, database.sqlite), openRegistry(warn), trust)
   }
 
   /** As {@link pullImage}, if the machine's policy trusts the image. */
   async pull(reference: Reference, options: Omit<PullOptions, 'checkTrust'>): Promise<PulledImage> {
+    const checkTrust = this.#trust.pullCheck((name, digests, requirements) =>
+      findSignatures(name, digests, requirements, this.#registry, options.signal),
+    )
     return await pullImage(reference, this.store, this.#registry, { ...options, checkTrust })
   }
 

@@ -1,5 +1,5 @@
 import { readFileSync } from 'node:fs'
-import { readFile, rename, writeFile } from 'node:fs/promises'
+import { rename, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { object, parseJson, required, type Shape, text } from '../lib/json-shape.ts'
 import { type LayerFacts, layerFacts } from './layer-job.ts'
@@ -28,30 +28,37 @@ export async function writeLayerRecord(directory: string, facts: LayerFacts): Pr
  * The facts of the layer in a directory; null when it is not there, or may have been cut off by a loss of power.
  * @throws {BerthError} invalidArgument: the record is damaged
  */
-export async function readLayerFacts(directory: string): Promise<LayerFacts | null> {
-  const found = await readRecord(directory)
+export function readLayerFacts(directory: string): LayerFacts | null {
+  const found = readRecord(directory)
   return found === null || (found.bootId !== undefined && found.bootId !== currentBoot()) ? null : found.facts
 }
 
 /** Whether {@link keepLayer} has something to do for the layer in a directory. */
-export async function isLayerUnkept(directory: string): Promise<boolean> {
-  return (await readRecord(directory))?.bootId !== undefined
+export function isLayerUnkept(directory: string): boolean {
+  return readRecord(directory)?.bootId !== undefined
 }
 
-/** Notes that the layer in a directory is on the disk, which the caller has seen to. */
-export async function keepLayer(directory: string): Promise<void> {
-  const found = await readRecord(directory)
+/**
+ * Notes that the layer in a directory is on the disk, which the caller has seen to. `temporary` is a path on the same filesystem that
+ * nobody else uses: pulls at once keep the same layer.
+ */
+export async function keepLayer(directory: string, temporary: string): Promise<void> {
+  const found = readRecord(directory)
   if (found === null || found.bootId === undefined) return
-  const path = join(directory, FILE)
-  // Should the new record not reach the disk, the old one is there: then the layer is unpacked again, which is safe.
-  await write(`${path}.new`, { facts: found.facts })
-  await rename(`${path}.new`, path)
+  try {
+    // Should the new record not reach the disk, the old one is there: then the layer is unpacked again, which is safe.
+    await write(temporary, { facts: found.facts })
+    await rename(temporary, join(directory, FILE))
+  } finally {
+    await rm(temporary, { force: true })
+  }
 }
 
-async function readRecord(directory: string): Promise<LayerRecord | null> {
+function readRecord(directory: string): LayerRecord | null {
   const path = join(directory, FILE)
   try {
-    return parseJson(await readFile(path, 'utf8'), path, record).value
+    // It is a hundred bytes: to hand it to another thread takes longer than to read it.
+    return parseJson(readFileSync(path, 'utf8'), path, record).value
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === 'ENOENT') return null
     throw error

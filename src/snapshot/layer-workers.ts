@@ -1,7 +1,14 @@
 import { availableParallelism } from 'node:os'
 import { join } from 'node:path'
 import { BerthError } from '../lib/error.ts'
-import { frameHeader, type LayerFacts, type LayerJob, type LayerReport, parseLayerReport } from './layer-job.ts'
+import {
+  frameHeader,
+  type LayerFacts,
+  type LayerJob,
+  type LayerReport,
+  parseLayerReport,
+  UnpackError,
+} from './layer-job.ts'
 import { LAYER_WORKER_ARGUMENT } from './layer-worker-argument.ts'
 
 /**
@@ -155,7 +162,7 @@ class LayerWorker {
       const report: LayerReport = parseLayerReport(value)
       if (report.kind === 'warn') warn(report.message)
       else if (report.kind === 'done') return report.facts
-      else throw new BerthError(report.category, report.message)
+      else throw new UnpackError(report.category, report.message, report.errno ?? null)
     }
   }
 
