@@ -8,6 +8,9 @@ import type { CommandEntry } from './command-entry.ts'
 import { COMMANDS, type CommandGroup } from './commands.ts'
 import { ENGINE_FAILURE, fail } from './failure.ts'
 import { type Grammar, helpText, parseOptions, UsageError } from './options.ts'
+// Not by import(): what the entry point itself needs is one module for Bun, else some twenty that each have to be opened and linked.
+// That is a tenth of `runtime run`, and costs every other command one millisecond.
+import { runtimeCommand } from './runtime/command.ts'
 
 const GRAMMAR: Grammar = {
   name: '',
@@ -38,7 +41,7 @@ const GRAMMAR: Grammar = {
 async function main(name: string, args: readonly string[]): Promise<number> {
   // What unpacks layers is this program too; nobody types that.
   if (args[0] === LAYER_WORKER_ARGUMENT) return await (await import('../snapshot/layer-worker.ts')).runLayerWorker()
-  if (/(^|-)runc$/.test(name)) return await (await import('./runtime/command.ts')).runtimeCommand(args)
+  if (/(^|-)runc$/.test(name)) return await runtimeCommand(args)
   const parsed = parseOptions(GRAMMAR, args)
   const [word, ...rest] = parsed.operands
   if (parsed.flag('version') || word === 'version') {

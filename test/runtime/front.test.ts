@@ -11,6 +11,8 @@ import { readText } from '../support/vanishing.ts'
 import { finish, Machine, until } from './verbs-machine.ts'
 
 const FRONT = join(import.meta.dir, '../../dist/berth-runc')
+/** The launcher of this checkout, by whose `runtime` it is called too. */
+const BERTH = join(import.meta.dir, '../../bin/berth')
 const test = testIf('root', 'command busybox')
 
 type Change = (spec: RuntimeSpec) => RuntimeSpec
@@ -64,6 +66,17 @@ describe('berth-runc run', () => {
       stderr: 'pipe',
     })
     expect(await finish(child)).toEqual({ status: 0, stdout: 'in\nthree\n', stderr: 'error\n' })
+  })
+
+  test('is what bin/berth runtime run is', async () => {
+    await using machine = new Machine([BERTH, 'runtime'])
+    const [bundle, id] = bundleOf(machine, 'trap "exit 3" TERM; while :; do sleep 0.01; done')
+    const child = machine.spawn(['run', '--bundle', bundle, id])
+    await until(async () => (await machine.run(['state', id])).stdout.includes('"running"'))
+    await until(() => childrenOf(child.pid).length === 1)
+    expect(childrenOf(child.pid).map(commOf)).toEqual(['sh'])
+    process.kill(child.pid, 'SIGTERM')
+    expect((await finish(child)).status).toBe(3)
   })
 
   test('is, while the program runs, one berth-init with the program as its child', async () => {

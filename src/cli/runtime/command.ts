@@ -4,6 +4,7 @@ import { OCI_RUNTIME_SPEC_VERSION } from '../../oci/runtime-spec.ts'
 import type { RuntimeOptions } from '../../runtime/runtime-options.ts'
 import { type Grammar, helpText, type Option, type ParsedOptions, parseOptions, UsageError } from '../options.ts'
 import { Log } from './log.ts'
+import { runVerb as run } from './run.ts'
 import type { RuntimeCall, RuntimeVerb } from './verb.ts'
 
 const HELP: Option = { name: 'help', short: 'h', kind: 'flag', help: 'show this text' }
@@ -40,7 +41,7 @@ const GLOBAL: Grammar = {
 const VERBS: Readonly<Record<string, () => Promise<RuntimeVerb>>> = {
   create: async () => (await import('./create.ts')).createVerb,
   start: async () => (await import('./start.ts')).startVerb,
-  run: async () => (await import('./run.ts')).runVerb,
+  run: async () => run,
   exec: async () => (await import('./exec.ts')).execVerb,
   state: async () => (await import('./state.ts')).stateVerb,
   list: async () => (await import('./list.ts')).listVerb,
