@@ -1,5 +1,6 @@
 import { createReadStream, statSync } from 'node:fs'
 import type { GivenRoots } from '../engine/data-root.ts'
+import { withSpace } from '../engine/keep-space.ts'
 import { openEngineWithImages } from '../engine/open-images.ts'
 import { imageId } from '../image/image-record.ts'
 import { type LoadedImage, loadImages } from '../image/load-images.ts'
@@ -64,10 +65,12 @@ export async function loadCommand(args: readonly string[], roots: GivenRoots): P
     },
     ...(platform === undefined ? {} : { platform: parsePlatform(platform) }),
   }
-  const { images } = await openEngineWithImages(roots, warn)
-  const loaded = isDirectory
-    ? await loadLayout(input, images, options)
-    : await loadImages(input === undefined ? process.stdin : opened(input), images, options)
+  const engine = await openEngineWithImages(roots, warn)
+  const loaded = await withSpace(engine, () =>
+    isDirectory
+      ? loadLayout(input, engine.images, options)
+      : loadImages(input === undefined ? process.stdin : opened(input), engine.images, options),
+  )
   for (const line of loaded.flatMap(linesOf)) console.log(line)
   return 0
 }

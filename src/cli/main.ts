@@ -21,6 +21,12 @@ const GRAMMAR: Grammar = {
       value: 'NAME',
       help: 'overlay, btrfs, fuse-overlayfs or vfs (default: what the store was made with, else the first that works)',
     },
+    {
+      name: 'keep-free',
+      kind: 'value',
+      value: 'SIZE|PERCENT',
+      help: 'with less free space, images without a name that nothing needs are removed (default: 15%, at most 20 GiB; 0: never)',
+    },
     { name: 'help', short: 'h', kind: 'flag', help: 'show this text' },
     { name: 'version', short: 'v', kind: 'flag', help: 'show the version' },
   ],
@@ -44,11 +50,14 @@ async function main(name: string, args: readonly string[]): Promise<number> {
   }
   const entry = Object.hasOwn(COMMANDS, word) ? COMMANDS[word] : undefined
   if (entry === undefined) throw new UsageError(GRAMMAR, `Cannot run "${word}": berth has no command of that name`)
-  const [data, run, driver] = ['root', 'run-root', 'storage-driver'].map(name => parsed.value(name))
+  const [data, run, driver, free] = ['root', 'run-root', 'storage-driver', 'keep-free'].map(name => parsed.value(name))
   const roots: GivenRoots = {
     ...(data !== undefined && { data }),
     ...(run !== undefined && { run }),
     ...(driver !== undefined && { storageDriver: await storageDriver(driver) }),
+    ...(free !== undefined && {
+      keepFree: (await import('../engine/disk-space.ts')).parseKeepFree(free, '--keep-free'),
+    }),
   }
   if ('commands' in entry) return await runOfGroup(word, entry, rest, roots)
   return await runEntry(word, entry, rest, roots)
@@ -85,7 +94,7 @@ async function runEntry(
   if (entry.withoutRoots === true && Object.keys(roots).length > 0)
     throw new UsageError(
       GRAMMAR,
-      `Cannot use --root, --run-root and --storage-driver with "${name}": it has no containers of the engine`,
+      `Cannot use --root, --run-root, --storage-driver and --keep-free with "${name}": it has no containers of the engine`,
     )
   return await (await entry.load())(args, roots)
 }

@@ -1,4 +1,5 @@
 import type { GivenRoots } from '../engine/data-root.ts'
+import { keepSpace } from '../engine/keep-space.ts'
 import { removeContainer } from '../engine/list-containers.ts'
 import { openEngine } from '../engine/run-container.ts'
 import { fail } from './failure.ts'
@@ -33,5 +34,6 @@ export async function rmCommand(args: readonly string[], roots: GivenRoots): Pro
       status = 1
     }
   }
+  await keepSpace(engine)
   return status
 }

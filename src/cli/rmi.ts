@@ -1,4 +1,5 @@
 import type { GivenRoots } from '../engine/data-root.ts'
+import { keepSpace } from '../engine/keep-space.ts'
 import { listContainers } from '../engine/list-containers.ts'
 import { openEngineWithImages } from '../engine/open-images.ts'
 import { removeImage } from '../image/remove-image.ts'
@@ -58,5 +59,6 @@ export async function rmiCommand(args: readonly string[], roots: GivenRoots): Pr
       status = SOME_FAILED
     }
   }
+  await keepSpace(engine)
   return status
 }

@@ -30,9 +30,10 @@ export interface Ingestion extends AsyncDisposable {
   write(piece: Uint8Array): Promise<void>
   /**
    * Verifies the blob and makes it visible. Idempotent towards others: who comes second replaces it with the same bytes.
+   * `hold` is told the digest before the blob is to be seen: from then on the garbage collector could take it.
    * @throws {BerthError} invalidArgument: too short (kept), or of another digest (not kept); unavailable: the disk is full
    */
-  commit(): Promise<BlobName>
+  commit(hold?: (digest: Digest) => void): Promise<BlobName>
   /** Ends it and removes what was written. */
   discard(): Promise<void>
 }
@@ -214,7 +215,7 @@ export class FileIngestion implements Ingestion {
     this.#syncing.catch(() => undefined)
   }
 
-  async commit(): Promise<BlobName> {
+  async commit(hold?: (digest: Digest) => void): Promise<BlobName> {
     this.#checkOpen()
     try {
       await this.#flush()
@@ -230,6 +231,7 @@ export class FileIngestion implements Ingestion {
       await this.discard()
       throw this.#unusable(`its content has the digest ${digest}`)
     }
+    hold?.(digest)
     try {
       await this.#syncing
       await this.#file.datasync()

@@ -1,5 +1,6 @@
 import { dirname } from 'node:path'
 import { BerthError } from '../lib/error.ts'
+import type { Digest } from '../oci/digest.ts'
 import { syncDirectory } from './durable-file.ts'
 import { type Ingestion, shownName } from './ingestion.ts'
 import type { BlobName } from './verified-read.ts'
@@ -30,7 +31,8 @@ export class StoredIngestion implements Ingestion {
     )
   }
 
-  async commit(): Promise<BlobName> {
+  async commit(hold?: (digest: Digest) => void): Promise<BlobName> {
+    hold?.(this.#blob.digest)
     // Who put it there may not have come as far as this yet.
     await syncDirectory(dirname(this.#path))
     return this.#blob

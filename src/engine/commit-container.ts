@@ -53,12 +53,13 @@ export async function commitContainer(text: string, options: CommitOptions, engi
   const base = await baseOf(tree, store)
   const config = options.changes.reduce(applyChange, containerConfig(base?.config ?? {}, tree.config))
   using lease = store.records.lease(`commit ${tree.container.id}`)
+  // Should the container be removed meanwhile, nothing else may hold them.
+  lease.hold('blob', base?.layers.map(({ digest }) => digest) ?? [])
   await using ingestion = await store.content.ingest(null, options.signal)
   const written = await paused(tree, options, engine, () =>
     write(tree, base, options, engine, bytes => ingestion.write(bytes)),
   )
-  const blob = await ingestion.commit()
-  lease.hold('blob', [blob.digest, ...(base?.layers ?? []).map(({ digest }) => digest)])
+  const blob = await ingestion.commit(digest => lease.hold('blob', [digest]))
   const description = {
     config,
     created: createdOf(options),

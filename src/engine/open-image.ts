@@ -3,6 +3,7 @@ import { openHostImage } from '../image/host-image.ts'
 import type { RunnableImage } from '../image/image.ts'
 import { openRootfs } from '../image/rootfs-image.ts'
 import { BerthError } from '../lib/error.ts'
+import type { Digest } from '../oci/digest.ts'
 import type { ImageSource } from './container-options.ts'
 import type { ImageEngine } from './image-engine.ts'
 
@@ -16,8 +17,16 @@ export async function openImage(source: ImageSource, engine: ImageEngine): Promi
     case 'layout': {
       const problem = source.platform === null ? null : foreignArchitectureProblem(source.platform.architecture)
       if (problem !== null) throw new BerthError('unavailable', `Cannot run an image of "${source.path}": ${problem}`)
-      const { openLayoutImage } = await import('../image/oci-layout-image.ts')
-      const options = { warn: engine.warn, ...(source.platform === null ? {} : { platform: source.platform }) }
+      const [{ openLayoutImage }, { ImageRecords }] = await Promise.all([
+        import('../image/oci-layout-image.ts'),
+        import('../image/image-records.ts'),
+      ])
+      const hold = (diffIds: readonly Digest[]): Disposable => {
+        const lease = new ImageRecords(engine.database.sqlite).lease(`run ${source.path}`)
+        lease.hold('layer', diffIds)
+        return lease
+      }
+      const options = { warn: engine.warn, hold, ...(source.platform === null ? {} : { platform: source.platform }) }
       return await openLayoutImage(source, engine.roots.data, options)
     }
     case 'stored': {

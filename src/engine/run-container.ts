@@ -2,7 +2,7 @@ import { mkdirSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { ownIdentity } from '../host/process-identity.ts'
 import { connectShim, type ShimConnection } from '../host/shim-client.ts'
-import type { StoredUse } from '../image/image.ts'
+import type { RunnableImage } from '../image/image.ts'
 import { ImageRecords } from '../image/image-records.ts'
 import { BerthError, messageOf } from '../lib/error.ts'
 import { SHIM_SOCKET } from '../runtime/compose-shim.ts'
@@ -16,6 +16,7 @@ import type { SnapshotDriver } from '../snapshot/snapshot-driver.ts'
 import { checkName, generateName, newContainerId } from './container-name.ts'
 import type { BindOption, ContainerOptions } from './container-options.ts'
 import { type EngineRoots, engineRoots, type GivenRoots } from './data-root.ts'
+import type { KeepFree } from './disk-space.ts'
 import type { ImageEngine } from './image-engine.ts'
 import { openImage } from './open-image.ts'
 import {
@@ -35,6 +36,8 @@ export interface Engine {
   readonly warn: (message: string) => void
   /** How root filesystems are made; chosen, and written down, when it is asked for the first time. */
   readonly snapshots: () => Promise<SnapshotDriver>
+  /** What is to stay free on the filesystem of the data root. */
+  readonly keepFree: KeepFree
   readonly showPull?: NonNullable<ImageEngine['showPull']>
   /** Ends what makes a container wait: a pull. */
   readonly signal?: AbortSignal
@@ -48,7 +51,8 @@ export function openEngine(given: GivenRoots, warn: (message: string) => void): 
     driver ??= openDriver(roots.data, { asked: given.storageDriver ?? null, isRootless: isRootless() })
     return driver
   }
-  return { roots, database: new StateDatabase(roots.data), warn, snapshots }
+  const { keepFree = 'default' } = given
+  return { roots, database: new StateDatabase(roots.data), warn, snapshots, keepFree }
 }
 
 /** A container of the engine that is there and waits for its start. */
@@ -74,6 +78,7 @@ export async function makeContainer(options: ContainerOptions, engine: Engine): 
   const { roots } = engine
   const name = options.name === null ? generateName() : checkName(options.name)
   const image = await openImage(options.image, engine)
+  using _borrowed = image.borrowed?.lease ?? null
   const id = newContainerId()
   const directory = containerDirectory(roots, id)
   const { database } = engine
@@ -91,9 +96,7 @@ export async function makeContainer(options: ContainerOptions, engine: Engine): 
     autoRemove: options.autoRemove,
     client: ownIdentity(),
   }
-  const { stored } = image
-  const keep = stored === undefined ? undefined : (): void => keepFor(id, stored, database)
-  const range = database.add(row, options.userns === 'auto' && !isRootless(), keep)
+  const range = database.add(row, options.userns === 'auto' && !isRootless(), () => keepFor(id, image, database))
   undo.defer(() => database.remove(id))
   undo.defer(() => removeContainerDirectory(directory, engine.snapshots))
   const description = await describeContainer(id, options, image, range, directory, driver)
@@ -107,8 +110,10 @@ export async function makeContainer(options: ContainerOptions, engine: Engine): 
 }
 
 /** From now on the image's content stays as long as the container does, whatever becomes of the image. */
-function keepFor(id: string, { image, manifest }: StoredUse, database: StateDatabase): void {
-  new ImageRecords(database.sqlite).keepFor(id, image, manifest, Date.now())
+function keepFor(id: string, { stored, borrowed }: RunnableImage, database: StateDatabase): void {
+  const records = new ImageRecords(database.sqlite)
+  if (stored !== undefined) records.keepFor(id, stored.image, stored.manifest, Date.now())
+  if (borrowed !== undefined) records.keepLayersFor(id, borrowed.diffIds)
 }
 
 /** As with docker, a directory to bind that does not exist is made. */

@@ -9,30 +9,31 @@ import { familiarReference, parseReference, printRepository, type Reference, wit
 import type { RegistryClient } from '../registry/registry-client.ts'
 import { checkTrust } from './check-trust.ts'
 import type { ImageEngine } from './image-engine.ts'
+import { withSpace } from './keep-space.ts'
 import { openRegistry } from './open-registry.ts'
 
 /** A store and a client of registries, for some transfers. */
 export class ImageTransfers implements Disposable {
   readonly store: ImageStore
+  readonly #engine: ImageEngine
   readonly #registry: RegistryClient
 
-  private constructor(store: ImageStore, registry: RegistryClient) {
+  private constructor(store: ImageStore, engine: ImageEngine) {
     this.store = store
-    this.#registry = registry
+    this.#engine = engine
+    this.#registry = openRegistry(engine.warn)
   }
 
   /** Dispose it after the last transfer. */
-  static async open({
-    roots,
-    database,
-    warn,
-  }: Pick<ImageEngine, 'roots' | 'database' | 'warn'>): Promise<ImageTransfers> {
-    return new ImageTransfers(await openImageStore(roots.data, database.sqlite), openRegistry(warn))
+  static async open(engine: ImageEngine): Promise<ImageTransfers> {
+    return new ImageTransfers(await openImageStore(engine.roots.data, engine.database.sqlite), engine)
   }
 
   /** As {@link pullImage}, if the machine's policy trusts the image. */
   async pull(reference: Reference, options: Omit<PullOptions, 'checkTrust'>): Promise<PulledImage> {
-    return await pullImage(reference, this.store, this.#registry, { ...options, checkTrust })
+    return await withSpace(this.#engine, () =>
+      pullImage(reference, this.store, this.#registry, { ...options, checkTrust }),
+    )
   }
 
   /** As {@link pushImage}, of the image that the reference names here. */

@@ -153,15 +153,7 @@ class Reader implements ArchiveContents, AsyncDisposable {
     if (current.kind === 'document') this.documents.set(current.name, textOf(current.pieces, current.name))
     if (current.kind !== 'blob') return
     await using ingestion = current.ingestion
-    const blob = await ingestion.commit()
-    this.#options.lease.hold('blob', [blob.digest])
-    // Where the name did not say the digest, the collector may have been quicker than the lease.
-    if ((await this.#target.find(blob.digest)) === null) {
-      throw new BerthError(
-        'unavailable',
-        `Cannot load ${current.name}: it was removed as garbage meanwhile; load again`,
-      )
-    }
+    const blob = await ingestion.commit(digest => this.#options.lease.hold('blob', [digest]))
     this.blobs.set(current.name, { ...blob, head: current.head })
   }
 

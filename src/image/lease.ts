@@ -20,7 +20,7 @@ export class Lease implements Disposable {
     this.#database = database
     const { pid, startTicks } = ownIdentity()
     const make = database.transaction((): number => {
-      for (const id of deadLeases(database)) forget(database, id)
+      forgetDeadLeases(database)
       const [row] = database
         .query('INSERT INTO lease (pid, start_ticks, purpose, created_ms) VALUES (?, ?, ?, ?) RETURNING id')
         .values(pid, startTicks, purpose, Date.now())
@@ -58,6 +58,11 @@ export function deadLeases(database: Database): readonly number[] {
     .values()
     .filter(([, pid, startTicks]) => !sameProcess({ pid: Number(pid), startTicks: Number(startTicks) }))
     .map(([id]) => Number(id))
+}
+
+/** Removes the leases whose processes are gone. */
+export function forgetDeadLeases(database: Database): void {
+  for (const id of deadLeases(database)) forget(database, id)
 }
 
 function forget(database: Database, id: number): void {

@@ -16,12 +16,12 @@ interface LayerRecord {
   readonly bootId?: string
 }
 
-const FILE = 'layer.json'
+export const LAYER_RECORD = 'layer.json'
 const record: Shape<LayerRecord> = object<LayerRecord>({ facts: required(layerFacts), bootId: text })
 
 /** Writes the record of a layer that was just unpacked into its directory. */
 export async function writeLayerRecord(directory: string, facts: LayerFacts): Promise<void> {
-  await write(join(directory, FILE), { facts, bootId: currentBoot() })
+  await write(join(directory, LAYER_RECORD), { facts, bootId: currentBoot() })
 }
 
 /**
@@ -42,14 +42,14 @@ export async function isLayerUnkept(directory: string): Promise<boolean> {
 export async function keepLayer(directory: string): Promise<void> {
   const found = await readRecord(directory)
   if (found === null || found.bootId === undefined) return
-  const path = join(directory, FILE)
+  const path = join(directory, LAYER_RECORD)
   // Should the new record not reach the disk, the old one is there: then the layer is unpacked again, which is safe.
   await write(`${path}.new`, { facts: found.facts })
   await rename(`${path}.new`, path)
 }
 
 async function readRecord(directory: string): Promise<LayerRecord | null> {
-  const path = join(directory, FILE)
+  const path = join(directory, LAYER_RECORD)
   try {
     return parseJson(await readFile(path, 'utf8'), path, record).value
   } catch (error) {
