@@ -2,6 +2,7 @@ import type { GivenRoots } from '../engine/data-root.ts'
 import { openEngineWithImages } from '../engine/open-images.ts'
 import { imageFilter, PRUNE_FILTERS } from '../image/image-filter.ts'
 import { pruneImages } from '../image/prune-images.ts'
+import type { RemovedImage } from '../image/remove-image.ts'
 import { humanSize } from '../lib/human-size.ts'
 import { confirm } from './confirm.ts'
 import { type Grammar, helpText, parseOptions, UsageError } from './options.ts'
@@ -38,16 +39,21 @@ export async function imagePruneCommand(args: readonly string[], roots: GivenRoo
   const others = filters.filter(text => !/^dangling=/i.test(text))
   imageFilter(filters, images.records, Date.now(), PRUNE_FILTERS)
   const filter = imageFilter(others, images.records, Date.now(), PRUNE_FILTERS)
-  const what = isAll ? 'all images that no container was made of' : 'all images without a name'
-  if (!parsed.flag('force') && !(await confirm(`This removes ${what}.`))) return 0
+  const what = isAll ? 'all images without at least one container associated to them' : 'all dangling images'
+  if (!parsed.flag('force') && !(await confirm(`This will remove ${what}.`))) return 0
   const removed = await pruneImages(images, { all: isAll, filter })
-  if (removed.length > 0) console.log('Deleted Images:')
-  for (const { untagged, deleted } of removed) {
-    for (const name of untagged) console.log(`untagged: ${name}`)
-    for (const digest of deleted) console.log(`deleted: ${digest}`)
-  }
-  if (removed.length > 0) console.log('')
+  for (const line of prunedImages(removed)) console.log(line)
   const freedBytes = removed.reduce((sum, each) => sum + each.freedBytes, 0)
   console.log(`Total reclaimed space: ${humanSize(freedBytes, 4)}`)
   return 0
+}
+
+/** What docker prints of pruned images; nothing when there were none. */
+export function prunedImages(removed: readonly RemovedImage[]): readonly string[] {
+  if (removed.length === 0) return []
+  const lines = removed.flatMap(({ untagged, deleted }) => [
+    ...untagged.map(name => `untagged: ${name}`),
+    ...deleted.map(digest => `deleted: ${digest}`),
+  ])
+  return ['Deleted Images:', ...lines, '']
 }

@@ -86,7 +86,8 @@ async function containersSpace(engine: EngineWithImages): Promise<readonly Conta
     const directory = containerDirectory(engine.roots, container.id)
     const all = await treeUsage(directory, { extents: true })
     const { uniqueBytes: logBytes } = await treeUsage(join(directory, 'log'), { extents: false })
-    const takenBytes = all.uniqueBytes + all.sharedBytes
+    const own = await lstat(directory).catch(nullIfGone)
+    const takenBytes = all.uniqueBytes + all.sharedBytes + (own === null ? 0 : diskBytes(own))
     found.push({ container, diskBytes: Math.max(0, takenBytes - logBytes), logBytes, freedBytes: all.uniqueBytes })
   }
   return found

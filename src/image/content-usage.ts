@@ -73,10 +73,10 @@ export class ContentUsage {
     return { sharedBytes: shared ?? 0, uniqueBytes: unique ?? 0 }
   }
 
-  /** What the removal of images would give back: not what others, containers and leases need. */
-  freedBy(images: ReadonlySet<Digest>): number {
+  /** What the removal of images, and of containers, would give back: not what others, and leases, need. */
+  freedBy(images: ReadonlySet<Digest>, containers: ReadonlySet<string> = new Set()): number {
     const indexes = new Set([...images].flatMap(image => this.#ofImage.get(image) ?? []))
-    return sum([...indexes].flatMap(index => this.#items[index] ?? []).filter(item => isFreed(item, images)))
+    return sum([...indexes].flatMap(index => this.#items[index] ?? []).filter(item => isFreed(item, images, containers)))
   }
 
   #itemsOf(image: Digest): readonly Item[] {
@@ -88,8 +88,12 @@ function isOrphan({ images, containers, isLeased }: Item): boolean {
   return images.size === 0 && containers.size === 0 && !isLeased
 }
 
-function isFreed({ images, containers, isLeased }: Item, gone: ReadonlySet<string>): boolean {
-  return !isLeased && containers.size === 0 && images.isSubsetOf(gone)
+function isFreed(
+  { images, containers, isLeased }: Item,
+  goneImages: ReadonlySet<string>,
+  goneContainers: ReadonlySet<string>,
+): boolean {
+  return !isLeased && containers.isSubsetOf(goneContainers) && images.isSubsetOf(goneImages)
 }
 
 function sum(items: readonly StoredItem[]): number {

@@ -25,7 +25,13 @@ export async function pruneImages(
   return removed
 }
 
-function isPrunable(image: ImageRecord, all: boolean, { records }: ImageStore): boolean {
+/** Whether nobody needs an image; containers that are `gone` do not count. */
+export function isPrunable(
+  image: ImageRecord,
+  all: boolean,
+  { records }: Pick<ImageStore, 'records'>,
+  gone: ReadonlySet<string> = new Set(),
+): boolean {
   if (image.pinned || (image.names.length > 0 && !all)) return false
-  return records.containersOf(image.digest).length === 0
+  return records.containersOf(image.digest).every(id => gone.has(id))
 }
