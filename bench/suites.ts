@@ -3,7 +3,7 @@ import type { Contender } from './measure.ts'
 
 /** What the commands of a suite are made of. */
 export interface Setting {
-  /** Directory with `berth` and `berth-init`. */
+  /** Directory with `berth`, `berth-runc` and `berth-init`. */
   readonly programs: string
   /** A bundle that runs /bin/true. */
   readonly bundle: string
@@ -19,7 +19,7 @@ export interface Runtime {
 
 /** Berth as an OCI runtime. */
 export function berthRuntime({ programs, state }: Setting): Runtime {
-  return { name: 'berth', command: `${join(programs, 'berth')} runtime --root ${state}/berth` }
+  return { name: 'berth', command: `${join(programs, 'berth-runc')} --root ${state}/berth` }
 }
 
 /** Another OCI runtime, with options of its own. */

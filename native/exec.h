@@ -25,6 +25,7 @@ struct context {
     int report;          /* where records go: fd 1, the pair, or the connection of wait_start */
     pid_t child;         /* in the launcher: the child, not reaped yet; else 0 */
     bool is_child, is_helper, is_prepared;
+    pid_t front;         /* mode run: the TypeScript that we started; else 0 */
     mode_t umask;        /* what an executed program gets; berth-init itself has 0, so that modes are exact */
     char home[4096];     /* HOME=… for an environment without one; empty: none is added */
     char *scratch;       /* SCRATCH_BYTES for one operation at a time */
@@ -76,6 +77,17 @@ int tree_mkfile(int root, const char *path, mode_t mode);
 
 /* op-remove.c: a file, or a directory with all that is in it. */
 int tree_remove(int dir, const char *name);
+
+/* main.c: frames. read_frame gives 1, 0 at end of file, or -errno; run_frame whether the plan succeeded. */
+int read_frame(struct context *ctx, const char **why);
+bool run_frame(struct context *ctx);
+
+/* front.c: the parent of TypeScript. The last three are the launcher's: all but front_wait give the exit status. */
+bool is_front(const char *name);
+char **front_start(int argc, char **argv);
+int front_follow(const struct context *ctx);
+int front_wait(struct context *ctx);
+int front_finish(struct context *ctx, int status);
 
 /* shift.c: ids below `count` become `start` and up, others nobody's; a count of 0 changes none. */
 struct id_shift {

@@ -46,6 +46,30 @@ static int hook_execute(const struct context *ctx, const union arg *args, int in
     return errno;
 }
 
+/* A program whose output is for the user: it goes to our stderr. */
+int op_call(struct context *ctx, const union arg *args)
+{
+    volatile int exec_error = 0;
+    pid_t pid = vfork();
+    if (pid == 0) {
+        reset_signals();
+        umask(ctx->umask);
+        int nothing = open("/dev/null", O_RDWR | O_CLOEXEC);
+        if (dup2(nothing, STDIN_FILENO) >= 0 && dup2(STDERR_FILENO, STDOUT_FILENO) >= 0)
+            execve(args[0].bytes, args[1].list, args[2].list);
+        exec_error = errno;
+        _exit(127);
+    }
+    int status, error = pid < 0 ? -errno : 0;
+    if (error < 0)
+        return error;
+    RETRY(waitpid(pid, &status, 0));
+    if (exec_error || status == 0)
+        return -exec_error;
+    say_wait_status(ctx, status);
+    return -ECHILD;
+}
+
 /* Starts the hook; the ends of the pipes that stay are nonblocking, so that neither side can make the other wait. */
 static int hook_start(struct context *ctx, const union arg *args, struct hook *hook)
 {

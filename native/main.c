@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <linux/magic.h>
 #include <signal.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -20,7 +21,7 @@ static struct context context;
 
 static void __attribute__((noreturn)) usage(void)
 {
-    static const char text[] = "usage: berth-init plan|helper (docs/plan-protocol.md) | init -- PROGRAM [ARG...]\n";
+    static const char text[] = "usage: berth-init plan|helper|run PID (docs/plan-protocol.md) | init -- PROGRAM [ARG...]\n";
     write_all(STDERR_FILENO, text, sizeof text - 1);
     _exit(2);
 }
@@ -56,7 +57,7 @@ static int open_proc(void)
 }
 
 /* Reads a frame into memory with room for its decoded form. 1, 0 at end of file, or -errno. */
-static int read_frame(struct context *ctx, const char **why)
+int read_frame(struct context *ctx, const char **why)
 {
     struct plan_header header;
     int got = read_some(STDIN_FILENO, (char *)&header, sizeof header);
@@ -131,7 +132,7 @@ static void fail(struct context *ctx, int error)
 }
 
 /* One frame: whether it succeeded. */
-static bool run_frame(struct context *ctx)
+bool run_frame(struct context *ctx)
 {
     const char *why;
     int error = decode_frame(ctx, &why);
@@ -142,23 +143,19 @@ static bool run_frame(struct context *ctx)
     return error >= 0;
 }
 
-int main(int argc, char **argv, char **envp)
+/* plan, helper, or run with the pid of the TypeScript that is our child. */
+static void read_mode(struct context *ctx, char **argv)
 {
-    struct context *ctx = &context;
-    if (argc > 3 && strcmp(argv[1], "init") == 0 && strcmp(argv[2], "--") == 0)
-        return init_main(argv + 3);
-    if (argc != 2 || (strcmp(argv[1], "plan") && strcmp(argv[1], "helper")))
+    const char *mode = argv[0] && argv[1] ? argv[1] : "";
+    bool runs = strcmp(mode, "run") == 0 && argv[2] && (ctx->front = atoi(argv[2])) > 0;
+    ctx->is_helper = strcmp(mode, "helper") == 0;
+    if ((!runs && !ctx->is_helper && strcmp(mode, "plan")) || argv[runs ? 3 : 2])
         usage();
-    ctx->is_helper = strcmp(argv[1], "helper") == 0;
-    protect_self(argv, envp, !ctx->is_helper);
-    adopt_fds(ctx);
-    signal(SIGPIPE, SIG_IGN);
-    ctx->umask = umask(0);
-    ctx->pair = -1;
-    ctx->report = STDOUT_FILENO;
-    ctx->proc = open_proc();
-    if (ctx->proc < 0)
-        return refuse_frame(ctx, -ENOENT, "/proc is no procfs of this PID namespace"), 1;
+}
+
+/* One plan, or as a helper any number. The exit status. */
+static int run_frames(struct context *ctx)
+{
     for (;;) {
         const char *why;
         int error = read_frame(ctx, &why);
@@ -171,4 +168,27 @@ int main(int argc, char **argv, char **envp)
             return !good;
         munmap(ctx->plan.memory, ctx->plan.memory_bytes);
     }
+}
+
+int main(int argc, char **argv, char **envp)
+{
+    struct context *ctx = &context;
+    if (argc > 0 && is_front(argv[0]))
+        argv = front_start(argc, argv);
+    else if (argc > 3 && strcmp(argv[1], "init") == 0 && strcmp(argv[2], "--") == 0)
+        return init_main(argv + 3);
+    read_mode(ctx, argv);
+    protect_self(argv, envp, !ctx->is_helper);
+    adopt_fds(ctx);
+    signal(SIGPIPE, SIG_IGN);
+    ctx->umask = umask(0);
+    ctx->pair = -1;
+    ctx->report = STDOUT_FILENO;
+    ctx->proc = open_proc();
+    int status = 1;
+    if (ctx->proc < 0)
+        refuse_frame(ctx, -ENOENT, "/proc is no procfs of this PID namespace");
+    else
+        status = run_frames(ctx);
+    return ctx->front ? front_follow(ctx) : status;
 }

@@ -1,6 +1,6 @@
 /* Reads a tree for TypeScript, which decides what becomes of it: the mirror of unpack (docs/plan-protocol.md, "pack").
  * It goes by fds from directory to directory, follows no link and crosses no mount, and opens nothing but directories
- * and regular files: what a name is may change at any moment, so what was opened counts (CVE-2024-23651). */
+ * and regular files: what a name is may change at any moment, so what was opened counts (CVE-2026-93320). */
 #include "exec.h"
 
 #include <errno.h>

@@ -194,6 +194,8 @@ int launcher_done(struct context *ctx)
 static void __attribute__((noreturn)) report_exit(struct context *ctx, int status, int code)
 {
     int32_t wait_status = status;
+    if (ctx->front)
+        _exit(front_finish(ctx, status));
     send_record(ctx, RECORD_EXIT, &wait_status, sizeof wait_status); /* EPIPE: nobody is interested. */
     _exit(code);
 }
@@ -204,7 +206,10 @@ int op_wait_child(struct context *ctx, const union arg *args)
     int status, error = launcher_done(ctx);
     if (error < 0)
         return error;
-    child_reap(ctx, 0, &status);
+    if (ctx->front)
+        status = front_wait(ctx);
+    else
+        child_reap(ctx, 0, &status);
     report_exit(ctx, status, 0);
 }
 

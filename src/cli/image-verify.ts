@@ -1,6 +1,7 @@
 import type { GivenRoots } from '../engine/data-root.ts'
 import { openEngineWithImages } from '../engine/open-images.ts'
 import { type Damage, removeDamaged, verifyImages } from '../image/verify-images.ts'
+import { interruptible } from './interruptible.ts'
 import { type Grammar, helpText, parseOptions, UsageError } from './options.ts'
 import { printable } from './table.ts'
 
@@ -35,10 +36,13 @@ export async function imageVerifyCommand(args: readonly string[], roots: GivenRo
     if (!parsed.flag('quiet')) console.log(line)
   }
   const damages: Damage[] = []
-  for await (const damage of verifyImages(images)) {
-    damages.push(damage)
-    print(printable(lineOf(damage)))
-  }
+  const interrupted = await interruptible(async signal => {
+    for await (const damage of verifyImages(images, signal)) {
+      damages.push(damage)
+      print(printable(lineOf(damage)))
+    }
+  })
+  if (interrupted !== 0) return interrupted
   if (damages.length === 0) {
     print('All content is as its digests say.')
     return 0

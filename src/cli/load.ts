@@ -1,14 +1,17 @@
 import { createReadStream, statSync } from 'node:fs'
+import { addAbortSignal, type Readable } from 'node:stream'
 import type { GivenRoots } from '../engine/data-root.ts'
 import { withSpace } from '../engine/keep-space.ts'
 import { openEngineWithImages } from '../engine/open-images.ts'
 import { imageId } from '../image/image-record.ts'
 import { type LoadedImage, loadImages } from '../image/load-images.ts'
 import { loadLayout } from '../image/load-layout.ts'
-import { BerthError } from '../lib/error.ts'
+import { BerthError, messageOf } from '../lib/error.ts'
 import { parsePlatform } from '../oci/platform.ts'
 import { familiarReference, parseReference } from '../oci/reference.ts'
+import { interruptible } from './interruptible.ts'
 import { type Grammar, helpText, parseOptions, UsageError } from './options.ts'
+import { printable } from './table.ts'
 
 const grammar: Grammar = {
   name: 'load',
@@ -54,7 +57,7 @@ export async function loadCommand(args: readonly string[], roots: GivenRoots): P
   }
   const platform = parsed.value('platform')
   const warn = (message: string): void => {
-    if (!parsed.flag('quiet')) console.error(`berth: warning: ${message}`)
+    if (!parsed.flag('quiet')) console.error(`berth: warning: ${printable(message)}`)
   }
   const options = {
     warn,
@@ -66,13 +69,26 @@ export async function loadCommand(args: readonly string[], roots: GivenRoots): P
     ...(platform === undefined ? {} : { platform: parsePlatform(platform) }),
   }
   const engine = await openEngineWithImages(roots, warn)
-  const loaded = await withSpace(engine, () =>
-    isDirectory
-      ? loadLayout(input, engine.images, options)
-      : loadImages(input === undefined ? process.stdin : opened(input), engine.images, options),
-  )
-  for (const line of loaded.flatMap(linesOf)) console.log(line)
-  return 0
+  return await interruptible(async signal => {
+    const load = async (): Promise<readonly LoadedImage[]> => {
+      if (isDirectory) return await loadLayout(input, engine.images, { ...options, signal })
+      const archive = piecesUntil(signal, input === undefined ? process.stdin : opened(input))
+      return await loadImages(archive, engine.images, { ...options, signal })
+    }
+    const loaded = await withSpace(engine, load)
+    for (const line of loaded.flatMap(linesOf)) console.log(line)
+  })
+}
+
+/** The pieces of a stream; waiting for one ends with the signal too. */
+async function* piecesUntil(signal: AbortSignal, stream: Readable): AsyncGenerator<Uint8Array> {
+  addAbortSignal(signal, stream)
+  try {
+    for await (const piece of stream) yield piece
+  } catch (error) {
+    signal.throwIfAborted()
+    throw new BerthError('unavailable', `Cannot read the archive: ${messageOf(error)}`, { cause: error })
+  }
 }
 
 function isDirectoryAt(path: string): boolean {
@@ -81,7 +97,7 @@ function isDirectoryAt(path: string): boolean {
   return stat.isDirectory()
 }
 
-function opened(path: string): AsyncIterable<Uint8Array> {
+function opened(path: string): Readable {
   return createReadStream(path, { highWaterMark: READ_BYTES })
 }
 

@@ -51,20 +51,27 @@ async function main(name: string, args: readonly string[]): Promise<number> {
   const entry = Object.hasOwn(COMMANDS, word) ? COMMANDS[word] : undefined
   if (entry === undefined) throw new UsageError(GRAMMAR, `Cannot run "${word}": berth has no command of that name`)
   const [data, run, driver, free] = ['root', 'run-root', 'storage-driver', 'keep-free'].map(name => parsed.value(name))
-  const roots: GivenRoots = {
+  const places: GivenRoots = {
     ...(data !== undefined && { data }),
     ...(run !== undefined && { run }),
-    ...(driver !== undefined && { storageDriver: await storageDriver(driver) }),
     ...(free !== undefined && {
       keepFree: (await import('../engine/disk-space.ts')).parseKeepFree(free, '--keep-free'),
     }),
   }
+  const roots = driver === undefined ? places : { ...places, storageDriver: await storageDriver(driver, places) }
   if ('commands' in entry) return await runOfGroup(word, entry, rest, roots)
   return await runEntry(word, entry, rest, roots)
 }
 
-async function storageDriver(text: string): Promise<DriverName> {
-  return (await import('../snapshot/open-driver.ts')).parseDriverName(text)
+/** Checked for every command: also for those that make no container, what was asked for must be so. */
+async function storageDriver(text: string, places: GivenRoots): Promise<DriverName> {
+  const [{ checkDriver, parseDriverName }, { engineRoots }] = await Promise.all([
+    import('../snapshot/open-driver.ts'),
+    import('../engine/data-root.ts'),
+  ])
+  const name = parseDriverName(text)
+  checkDriver(engineRoots(places).data, name)
+  return name
 }
 
 async function runOfGroup(

@@ -1,7 +1,7 @@
 import { lstatSync } from 'node:fs'
 import { type FileHandle, open, rename, rm } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
-import { BerthError } from '../lib/error.ts'
+import { BerthError, messageOf } from '../lib/error.ts'
 
 /**
  * Writes pieces to a file, which appears when it is complete and not before; a pipe or a device is written as it comes.
@@ -52,10 +52,15 @@ export async function writeStdoutPieces(pieces: AsyncIterable<Uint8Array>): Prom
       'Cannot write an archive to a terminal: expected --output FILE, or a file or a pipe as standard output',
     )
   }
-  // A write of the stream copies; a descriptor is written as it is, and EAGAIN is handled by the stream alone.
+  // A stream whose reader has gone also emits the error, which would end the process; the write below tells it.
+  process.stdout.on('error', () => undefined)
   for await (const piece of pieces) {
     await new Promise<void>((resolve, reject) => {
-      process.stdout.write(piece, error => (error ? reject(error) : resolve()))
+      process.stdout.write(piece, error => {
+        if (error === null || error === undefined) resolve()
+        else
+          reject(new BerthError('cancelled', `Cannot write to standard output: ${messageOf(error)}`, { cause: error }))
+      })
     })
   }
 }

@@ -3,6 +3,7 @@ import { openEngineWithImages } from '../engine/open-images.ts'
 import { findImage } from '../image/find-image.ts'
 import { type ArchiveFormat, saveImages } from '../image/save-images.ts'
 import { parsePlatform } from '../oci/platform.ts'
+import { interruptible } from './interruptible.ts'
 import { type Grammar, helpText, parseOptions, UsageError } from './options.ts'
 import { writeFilePieces, writeStdoutPieces } from './output-file.ts'
 
@@ -39,9 +40,10 @@ export async function saveCommand(args: readonly string[], roots: GivenRoots): P
   const { images } = await openEngineWithImages(roots, message => console.error(`berth: warning: ${message}`))
   const found = parsed.operands.map(text => findImage(text, images.records))
   const output = parsed.value('output')
-  const pieces = saveImages(found, images, options)
-  await (output === undefined ? writeStdoutPieces(pieces) : writeFilePieces(output, pieces))
-  return 0
+  return await interruptible(async signal => {
+    const pieces = saveImages(found, images, { ...options, signal })
+    await (output === undefined ? writeStdoutPieces(pieces) : writeFilePieces(output, pieces))
+  })
 }
 
 function archiveFormat(text: string): ArchiveFormat {

@@ -1,5 +1,11 @@
 import type { GivenRoots } from '../engine/data-root.ts'
-import { type ContainerSpace, type DiskUsage, diskUsage, type ImageSpace, type SpaceTotal } from '../engine/disk-usage.ts'
+import {
+  type ContainerSpace,
+  type DiskUsage,
+  diskUsage,
+  type ImageSpace,
+  type SpaceTotal,
+} from '../engine/disk-usage.ts'
 import { openEngineWithImages } from '../engine/open-images.ts'
 import { imageId, ownManifest } from '../image/image-record.ts'
 import { humanDuration } from '../lib/human-duration.ts'
@@ -42,11 +48,14 @@ export async function systemDfCommand(args: readonly string[], roots: GivenRoots
     console.log(helpText(grammar, 'berth'))
     return 0
   }
-  if (parsed.operands.length > 0) throw new UsageError(grammar, `Cannot measure "${parsed.operands[0]}": expected no operand`)
+  if (parsed.operands.length > 0)
+    throw new UsageError(grammar, `Cannot measure "${parsed.operands[0]}": expected no operand`)
   const format = parsed.value('format')
   if (parsed.flag('verbose') && format !== undefined)
     throw new UsageError(grammar, 'Cannot use --format with --verbose: expected --json for programs')
-  const usage = await diskUsage(await openEngineWithImages(roots, message => console.error(`berth: warning: ${message}`)))
+  const usage = await diskUsage(
+    await openEngineWithImages(roots, message => console.error(`berth: warning: ${message}`)),
+  )
   if (parsed.flag('json')) console.log(JSON.stringify(usage, null, 2))
   else if (parsed.flag('verbose')) process.stdout.write(verbose(usage, Date.now()))
   else process.stdout.write(formatRows(totals(usage), TOTALS, format))
@@ -82,9 +91,15 @@ function verbose(usage: DiskUsage, nowMs: number): string {
   const other = Object.entries({ Logs: logs, Orphans: orphans, Metadata: metadata })
   return [
     'Images space usage:\n\n',
-    tableOf(IMAGE_TITLES, images.each.map(each => imageRow(each, nowMs))),
+    tableOf(
+      IMAGE_TITLES,
+      images.each.map(each => imageRow(each, nowMs)),
+    ),
     '\nContainers space usage:\n\n',
-    tableOf(CONTAINER_TITLES, containers.each.map(each => containerRow(each, nowMs))),
+    tableOf(
+      CONTAINER_TITLES,
+      containers.each.map(each => containerRow(each, nowMs)),
+    ),
     '\nLocal Volumes space usage:\n\n',
     tableOf(['VOLUME NAME', 'LINKS', 'SIZE'], []),
     '\nBuild cache usage: 0B\n\n',

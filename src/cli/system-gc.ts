@@ -38,7 +38,8 @@ export async function systemGcCommand(args: readonly string[], roots: GivenRoots
   const wanted = free === undefined ? null : parseKeepFree(free, '--free')
   const engine = await openEngineWithImages(roots, message => console.error(`berth: warning: ${message}`))
   const space = await diskSpace(engine.roots.data)
-  const goal = wanted === null ? automaticGoal(space, engine) : { bytes: watermarksOf(space, wanted).low.bytes, inodes: 0 }
+  const goal =
+    wanted === null ? automaticGoal(space, engine) : { bytes: watermarksOf(space, wanted).low.bytes, inodes: 0 }
   return await interruptible(async signal => {
     const removals = await collectGarbage(engine, { isDry, goal, minAgeMs: 0, signal })
     const freedBytes = removals.reduce((sum, { diskBytes }) => sum + diskBytes, 0)

@@ -88,7 +88,10 @@ async function prune(engine: EngineWithImages, { all, passesContainer, passesIma
   const images = await pruneImages(engine.images, { all, filter: passesImage })
   for (const line of prunedImages(images)) console.log(line)
   const garbage = await collectGarbage(engine, { goal: null, minAgeMs: 0 })
-  const freed = [...[...containers, ...garbage].map(({ diskBytes }) => diskBytes), ...images.map(each => each.freedBytes)]
+  const freed = [
+    ...[...containers, ...garbage].map(({ diskBytes }) => diskBytes),
+    ...images.map(each => each.freedBytes),
+  ]
   console.log(`Total reclaimed space: ${humanSize(sum(freed), 4)}`)
 }
 

@@ -212,13 +212,12 @@ async function runToItsEnd(
 function containerOptions({ root, packages }: Scratch, distribution: string, createdSeconds: number): ContainerOptions {
   return {
     image: { kind: 'rootfs', path: root },
-    command: ['/bin/sh', `/mnt/${SCRIPT}`, distribution],
+    command: ['/bin/sh', `/mnt/${SCRIPT}`, distribution, String(createdSeconds)],
     entrypoint: null,
     name: null,
     hostname: 'localhost',
     domainname: null,
-    // Programs that write dates, such as the day a password was set, take this one.
-    env: [`PATH=${PATH}`, `SOURCE_DATE_EPOCH=${createdSeconds}`],
+    env: [],
     workdir: null,
     user: null,
     groupAdd: [],

@@ -1,10 +1,13 @@
 /**
  * The shell script that installs packages with their own tools inside a container: `/mnt` has a .deb of each, named by the package.
+ * Its arguments are the distribution's name and the moment the image is from, in seconds.
  * Like debootstrap: first what the scripts of all others count on, each configured, then the rest.
  * What would differ from run to run is removed; times are taken care of when the layer is written.
  */
 export const BOOTSTRAP_SCRIPT = `set -eu
 export DEBIAN_FRONTEND=noninteractive DEBCONF_NONINTERACTIVE_SEEN=true LC_ALL=C HOME=/root
+# Programs that write dates, such as the day a password was set, take this one.
+export SOURCE_DATE_EPOCH="$2"
 umask 022
 for file in status available diversions statoverride; do
   [ -e /var/lib/dpkg/$file ] || : > /var/lib/dpkg/$file

@@ -1,47 +1,30 @@
 import { closeSync, openSync } from 'node:fs'
-import { ECANCELED } from '../lib/errno.ts'
 import { BerthError, messageOf } from '../lib/error.ts'
-import { encodePlan } from '../plan/encode.ts'
 import type { Plan } from '../plan/step.ts'
-import type { StepFailure } from '../plan/step-error.ts'
 import { initPath } from './init-path.ts'
+import { converse, type Launched, type LauncherConnection, type LaunchListener } from './launch-conversation.ts'
 import { type Record, RecordParser } from './record.ts'
 
 /** How a launcher's process is connected. An fd number, 'ignore' (/dev/null), or 'inherit'. */
 export type LaunchStdio = number | 'ignore'
 
 /** How a launcher is connected to the one who starts it, and whom it tells and asks on its way. */
-export interface LaunchOptions {
+export interface LaunchOptions extends LaunchListener {
   /** What the container gets as its stdin, stdout and stderr. */
   readonly stdio: readonly [LaunchStdio, LaunchStdio, LaunchStdio]
   /** How many fds from 3 on to hand through (`--preserve-fds`). */
   readonly preservedFds?: number
   /** The launcher stays as a shim: it must not keep the caller's stderr open, or a pipe from the caller would never end. */
   readonly staysAsShim?: boolean
-  /** Told as soon as the container's process exists, while it is set up. What it throws is the answer to the plan's next `ask`. */
-  readonly onPid?: (pid: number) => void
-  /** Answers the plan's `ask` steps; the launcher goes on when it resolves and fails when it rejects. */
-  readonly onAsk?: (tag: number, pid: number) => Promise<void>
-}
-
-/** A container (or exec) process that exists, with its environment complete. */
-export interface Launched {
-  /** Process id of the container's process as seen here. */
-  readonly pid: number
-  /** The launcher's own process id: the shim's, if the plan ends with `serve`. */
-  readonly launcherPid: number
-  readonly warnings: readonly StepFailure[]
-  /** The wait status of the container's process, for plans that end with `wait_child` or `serve`; null when it broke. */
-  readonly exited: Promise<number | null>
 }
 
 /**
  * A berth-init that makes itself ready (it executes itself a second time, see docs/plan-protocol.md) while its plan is still being
  * composed. Disposed before it has one, it is killed: it has done nothing yet.
  */
-export class Launcher implements AsyncDisposable {
+export class Launcher implements LauncherConnection, AsyncDisposable {
   readonly #process: Bun.Subprocess<'pipe', 'pipe', 'inherit' | 'ignore'>
-  #hasPlan = false
+  #reader: RecordReader | null = null
 
   constructor({ stdio, preservedFds = 0, staysAsShim = false }: LaunchOptions) {
     using nothing = openNull()
@@ -66,53 +49,37 @@ export class Launcher implements AsyncDisposable {
     return this.#process.pid
   }
 
-  /** Runs the launcher's one plan. See {@link launch}. */
-  async run(plan: Plan, options: Pick<LaunchOptions, 'onPid' | 'onAsk'>): Promise<Launched> {
+  /** See {@link LauncherConnection}. */
+  async send(bytes: Uint8Array): Promise<void> {
     const { stdin } = this.#process
-    const frame = encodePlan(plan)
-    this.#hasPlan = true
-    const told = tell(stdin, frame)
-    // What berth-init does with the plan takes longer than all of ours that is left, so that comes first.
-    const reader = new RecordReader(this.#process.stdout)
-    await told
-    let pid = 0
-    let refusal: unknown = null
-    const warnings: StepFailure[] = []
-    for (;;) {
-      const record = await reader.next()
-      switch (record?.kind) {
-        case undefined:
-          throw new BerthError(
-            'cancelled',
-            `Cannot start the container: berth-init ended early (${await endOf(this.#process)})`,
-          )
-        case 'pid':
-          pid = record.pid
-          try {
-            options.onPid?.(pid)
-          } catch (error) {
-            // The plan may have failed meanwhile, and its undo may be why; if it has not, its next question is refused.
-            refusal = error
-          }
-          break
-        case 'warn':
-          warnings.push(record)
-          break
-        case 'ask':
-          await answer(stdin, record.tag, pid, refusal === null ? options : refusing(refusal), plan, reader)
-          break
-        case 'fail':
-          await this.#process.exited
-          throw (await import('../plan/describe-failure.ts')).stepError(plan, record)
-        case 'done':
-          if (refusal !== null) throw refusal
-          return { pid, launcherPid: this.#process.pid, warnings, exited: exitOf(reader, stdin) }
-      }
+    try {
+      stdin.write(bytes)
+      const told = stdin.flush()
+      // What berth-init does with the plan takes longer than all of ours that is left, so that comes first.
+      this.#reader ??= new RecordReader(this.#process.stdout)
+      await told
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== 'EPIPE') throw error
     }
   }
 
+  async next(): Promise<Record | null> {
+    this.#reader ??= new RecordReader(this.#process.stdout)
+    return await this.#reader.next()
+  }
+
+  async ended(): Promise<string> {
+    await this.#process.exited
+    return `${this.#process.signalCode ?? `status ${this.#process.exitCode}`}`
+  }
+
+  close(): void {
+    this.#process.stdin.end()
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
-    if (this.#hasPlan) return
+    // Once it has a plan it is on its own.
+    if (this.#reader !== null) return
     this.#process.kill('SIGKILL')
     await this.#process.exited
   }
@@ -127,68 +94,13 @@ export class Launcher implements AsyncDisposable {
  */
 export async function launch(plan: Plan, options: LaunchOptions): Promise<Launched> {
   await using launcher = new Launcher(options)
-  return await launcher.run(plan, options)
+  return await converse(launcher, plan, options)
 }
 
 /** Bun leaves an ignored fd beyond stderr closed, and berth-init would take what it opens there for the container's. */
 function openNull(): { readonly fd: number } & Disposable {
   const fd = openSync('/dev/null', 'r+')
   return { fd, [Symbol.dispose]: () => closeSync(fd) }
-}
-
-function refusing(refusal: unknown): Pick<LaunchOptions, 'onAsk'> {
-  return { onAsk: () => Promise.reject(refusal) }
-}
-
-interface ByteSink {
-  write(bytes: Uint8Array): unknown
-  flush(): unknown
-  end(): unknown
-}
-
-/** EPIPE: the launcher is dead, which the end of its records says better. */
-async function tell(stdin: ByteSink, bytes: Uint8Array): Promise<void> {
-  try {
-    stdin.write(bytes)
-    await stdin.flush()
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== 'EPIPE') throw error
-  }
-}
-
-async function answer(
-  stdin: ByteSink,
-  tag: number,
-  pid: number,
-  options: Pick<LaunchOptions, 'onAsk'>,
-  plan: Plan,
-  reader: RecordReader,
-): Promise<void> {
-  try {
-    if (options.onAsk === undefined) throw new BerthError('internal', `Cannot answer question ${tag} of the plan`)
-    await options.onAsk(tag, pid)
-    await tell(stdin, Uint8Array.of(0))
-  } catch (error) {
-    await tell(stdin, Uint8Array.of(ECANCELED))
-    // The launcher undoes what it did before its FAIL record arrives, so that the caller finds nothing left.
-    while ((await reader.next()) !== null);
-    throw error instanceof BerthError ? error : new BerthError('internal', messageOf(error), { cause: [error, plan] })
-  }
-}
-
-async function exitOf(reader: RecordReader, stdin: ByteSink): Promise<number | null> {
-  for (;;) {
-    const record = await reader.next()
-    if (record === null || record.kind === 'exit') {
-      stdin.end()
-      return record?.waitStatus ?? null
-    }
-  }
-}
-
-async function endOf(process_: Bun.Subprocess): Promise<string> {
-  await process_.exited
-  return `${process_.signalCode ?? `status ${process_.exitCode}`}`
 }
 
 /** Records of a byte stream, one at a time. */

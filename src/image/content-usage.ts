@@ -76,7 +76,9 @@ export class ContentUsage {
   /** What the removal of images, and of containers, would give back: not what others, and leases, need. */
   freedBy(images: ReadonlySet<Digest>, containers: ReadonlySet<string> = new Set()): number {
     const indexes = new Set([...images].flatMap(image => this.#ofImage.get(image) ?? []))
-    return sum([...indexes].flatMap(index => this.#items[index] ?? []).filter(item => isFreed(item, images, containers)))
+    return sum(
+      [...indexes].flatMap(index => this.#items[index] ?? []).filter(item => isFreed(item, images, containers)),
+    )
   }
 
   #itemsOf(image: Digest): readonly Item[] {

@@ -319,6 +319,8 @@ function isDiskFull(error: unknown): boolean {
   for (let each = error; each instanceof Error; each = each.cause) {
     const { code, errno } = each as { readonly code?: unknown; readonly errno?: unknown }
     if (DISK_FULL.includes(code) || DISK_FULL.includes(errno)) return true
+    // Of what unpacks in another process only the text comes back, with the step that failed and its errno.
+    if (each instanceof BerthError && /\b(?:ENOSPC|EDQUOT)\b/.test(each.message)) return true
   }
   return false
 }

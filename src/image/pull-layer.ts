@@ -1,3 +1,4 @@
+import type { Ingestion } from '../content/ingestion.ts'
 import { BerthError } from '../lib/error.ts'
 import { PieceChannel } from '../lib/piece-channel.ts'
 import type { Descriptor } from '../oci/descriptor.ts'
@@ -84,9 +85,33 @@ async function download(
   diffId: Promise<Digest> | null,
   signal: AbortSignal,
 ): Promise<void> {
-  const { store, source, reference } = transfer
+  const { content } = transfer.store
+  {
+    await using ingestion = await content.ingest(descriptor, signal)
+    const isAdopted = ingestion.offset > 0
+    try {
+      await receive(ingestion, descriptor, transfer, diffId, signal)
+      return
+    } catch (error) {
+      // What an earlier pull has left may be what was wrong: a registry that lied then need not lie now.
+      const isDamaged = error instanceof BerthError && error.category === 'invalidArgument'
+      if (!isAdopted || !isDamaged || signal.aborted) throw error
+      await ingestion.discard()
+    }
+  }
+  await using ingestion = await content.ingest(descriptor, signal)
+  await receive(ingestion, descriptor, transfer, diffId, signal)
+}
+
+async function receive(
+  ingestion: Ingestion,
+  descriptor: Descriptor,
+  transfer: Transfer,
+  diffId: Promise<Digest> | null,
+  signal: AbortSignal,
+): Promise<void> {
+  const { source, reference } = transfer
   const tell = progressOf(descriptor, transfer)
-  await using ingestion = await store.content.ingest(descriptor, signal)
   const { offset } = ingestion
   if (diffId !== null) tell('downloading', offset)
   const stopped = new AbortController()

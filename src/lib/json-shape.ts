@@ -8,11 +8,28 @@
 
 import { BerthError } from './error.ts'
 
-/** Where a value is and who is told about it. */
-export interface Place {
-  /** Such as `linux.seccomp.syscalls[3].names`; empty for the document itself. */
-  readonly path: string
+/** Where a value is and who is told about it. Its path is put together only for whoever asks: mostly nothing is wrong. */
+export class Place {
   readonly document: Document
+  readonly #outer: Place | null
+  /** The name of a property or the index of an item. */
+  readonly #key: string | number
+
+  constructor(document: Document, outer: Place | null = null, key: string | number = '') {
+    this.document = document
+    this.#outer = outer
+    this.#key = key
+  }
+
+  /** Such as `linux.seccomp.syscalls[3].names`; empty for the document itself. Keys that are not plain words are quoted. */
+  get path(): string {
+    if (this.#outer === null) return ''
+    const key = this.#key
+    const outer = this.#outer.path
+    if (typeof key === 'number') return `${outer}[${key}]`
+    if (/^[A-Za-z_]\w*$/.test(key)) return outer === '' ? key : `${outer}.${key}`
+    return `${outer}[${JSON.stringify(key)}]`
+  }
 }
 
 interface Document {
@@ -47,7 +64,7 @@ export interface Parsed<T> {
  */
 export function parseJson<T>(text: string, name: string, shape: Shape<T>): Parsed<T> {
   const warnings: string[] = []
-  const value = shape(readJson(text, name), { path: '', document: { name, warnings } })
+  const value = shape(readJson(text, name), new Place({ name, warnings }))
   return { value, warnings }
 }
 
@@ -164,7 +181,7 @@ export function list<T>(item: Shape<T>, minItems = 0): Shape<readonly T[]> {
   return (value, place) => {
     if (!Array.isArray(value)) throw shapeError(value, place, 'an array')
     if (value.length < minItems) throw shapeError(value, place, `an array of at least ${minItems}`)
-    return value.map((each, index) => item(each, { path: `${place.path}[${index}]`, document: place.document }))
+    return value.map((each, index) => item(each, new Place(place.document, place, index)))
   }
 }
 
@@ -181,16 +198,19 @@ export function map<T>(item: Shape<T>): Shape<Readonly<Record<string, T>>> {
 
 /** An object with known properties; of others it leaves a warning. */
 export function object<T>(properties: Properties<T>): Shape<T> {
-  const shapes = new Map(Object.entries<Shape<unknown> | Required<unknown>>(properties))
-  const requiredNames = [...shapes].filter(([, shape]) => typeof shape !== 'function').map(([name]) => name)
+  const shapes: Readonly<Record<string, Shape<unknown> | Required<unknown>>> = properties
+  // Found at the first use: most shapes of a program are never used in one run of it.
+  let requiredNames: readonly string[] | null = null
   return (value, place) => {
     const source = plainObject(value, place)
+    requiredNames ??= Object.keys(shapes).filter(name => typeof shapes[name] !== 'function')
     for (const name of requiredNames) {
       if (!Object.hasOwn(source, name) || source[name] === null) throw missingError(name, place)
     }
     const result: Record<string, unknown> = {}
-    for (const [name, each] of Object.entries(source)) {
-      const shape = shapes.get(name)
+    for (const name of Object.keys(source)) {
+      const each = source[name]
+      const shape = Object.hasOwn(shapes, name) ? shapes[name] : undefined
       if (shape === undefined) {
         place.document.warnings.push(`${place.document.name}: unknown property ${below(place, name).path} is ignored`)
       } else if (each !== null) {
@@ -247,9 +267,15 @@ function plainObject(value: unknown, place: Place): Readonly<Record<string, unkn
   return value as Readonly<Record<string, unknown>>
 }
 
-/** Keys that are not plain words are quoted: `annotations["com.example.key"]`. */
 function below(place: Place, key: string): Place {
-  const plain = /^[A-Za-z_]\w*$/.test(key)
-  const step = plain ? (place.path === '' ? key : `.${key}`) : `[${JSON.stringify(key)}]`
-  return { path: place.path + step, document: place.document }
+  return new Place(place.document, place, key)
+}
+
+/** A shape that is put together when it is first used: for what documents rarely have. */
+export function later<T>(make: () => Shape<T>): Shape<T> {
+  let shape: Shape<T> | null = null
+  return (value, place) => {
+    shape ??= make()
+    return shape(value, place)
+  }
 }

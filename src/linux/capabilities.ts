@@ -48,8 +48,6 @@ export const CAPABILITIES = [
 /** A capability's full name, such as `CAP_NET_ADMIN`. */
 export type Capability = (typeof CAPABILITIES)[number]
 
-const NUMBERS: ReadonlyMap<string, number> = new Map(CAPABILITIES.map((name, number) => [name, number]))
-
 /** What Docker gives a container that asks for nothing: 14 capabilities. */
 export const DOCKER_DEFAULT_CAPABILITIES: readonly Capability[] = Object.freeze([
   'CAP_CHOWN',
@@ -70,7 +68,7 @@ export const DOCKER_DEFAULT_CAPABILITIES: readonly Capability[] = Object.freeze(
 
 /** Whether `name` is a capability, spelled exactly as the OCI config spells it (`CAP_` and upper case). */
 export function isCapability(name: string): name is Capability {
-  return NUMBERS.has(name)
+  return (CAPABILITIES as readonly string[]).includes(name)
 }
 
 /** The number of a capability, 0 to 40. */

@@ -158,7 +158,9 @@ const ACTIONS: ReadonlyMap<string, Action> = new Map([
 ] as [string, Action][])
 
 /** Every option name with a meaning of its own, sorted; what `features` reports. */
-export const KNOWN_MOUNT_OPTIONS: readonly string[] = Object.freeze([...ACTIONS.keys()].sort())
+export function knownMountOptions(): readonly string[] {
+  return [...ACTIONS.keys()].sort()
+}
 
 /** Reads the options of one mount, left to right. Never fails: an unknown name is an option of the filesystem. */
 export function parseMountOptions(options: readonly string[]): MountOptions {

@@ -62,5 +62,6 @@ function parseLine(line: string): MountInfo {
 
 /** Undoes the kernel's `\040` (space), `\011` (tab), `\012` (newline), `\134` (backslash) and `\043` (#). */
 function unescapeMountField(field: string): string {
+  if (!field.includes('\\')) return field
   return field.replaceAll(/\\([0-3][0-7]{2})/g, (_, octal: string) => String.fromCharCode(Number.parseInt(octal, 8)))
 }

@@ -2,47 +2,43 @@
 
 import { BerthError } from '../lib/error.ts'
 
-const NAMES = [
-  'SIGHUP',
-  'SIGINT',
-  'SIGQUIT',
-  'SIGILL',
-  'SIGTRAP',
-  'SIGABRT',
-  'SIGBUS',
-  'SIGFPE',
-  'SIGKILL',
-  'SIGUSR1',
-  'SIGSEGV',
-  'SIGUSR2',
-  'SIGPIPE',
-  'SIGALRM',
-  'SIGTERM',
-  'SIGSTKFLT',
-  'SIGCHLD',
-  'SIGCONT',
-  'SIGSTOP',
-  'SIGTSTP',
-  'SIGTTIN',
-  'SIGTTOU',
-  'SIGURG',
-  'SIGXCPU',
-  'SIGXFSZ',
-  'SIGVTALRM',
-  'SIGPROF',
-  'SIGWINCH',
-  'SIGIO',
-  'SIGPWR',
-  'SIGSYS',
-] as const
+/** Number of each name: `SIGNALS.SIGKILL` is 9. */
+export const SIGNALS = {
+  SIGHUP: 1,
+  SIGINT: 2,
+  SIGQUIT: 3,
+  SIGILL: 4,
+  SIGTRAP: 5,
+  SIGABRT: 6,
+  SIGBUS: 7,
+  SIGFPE: 8,
+  SIGKILL: 9,
+  SIGUSR1: 10,
+  SIGSEGV: 11,
+  SIGUSR2: 12,
+  SIGPIPE: 13,
+  SIGALRM: 14,
+  SIGTERM: 15,
+  SIGSTKFLT: 16,
+  SIGCHLD: 17,
+  SIGCONT: 18,
+  SIGSTOP: 19,
+  SIGTSTP: 20,
+  SIGTTIN: 21,
+  SIGTTOU: 22,
+  SIGURG: 23,
+  SIGXCPU: 24,
+  SIGXFSZ: 25,
+  SIGVTALRM: 26,
+  SIGPROF: 27,
+  SIGWINCH: 28,
+  SIGIO: 29,
+  SIGPWR: 30,
+  SIGSYS: 31,
+} as const
 
 /** A standard signal's name, such as `SIGTERM`. */
-export type SignalName = (typeof NAMES)[number]
-
-/** Number of each name: `SIGNALS.SIGKILL` is 9. */
-export const SIGNALS: Readonly<Record<SignalName, number>> = Object.freeze(
-  Object.fromEntries(NAMES.map((name, index) => [name, index + 1])) as Record<SignalName, number>,
-)
+export type SignalName = keyof typeof SIGNALS
 
 /** The first real-time signal of programs: libc keeps 32 and 33 of the kernel for its threads. */
 export const SIGRTMIN = 34
@@ -60,7 +56,7 @@ export function signalName(number: number): string {
   if (number >= SIGRTMIN && number <= SIGRTMAX) {
     return number === SIGRTMIN ? 'SIGRTMIN' : `SIGRTMIN+${number - SIGRTMIN}`
   }
-  return NAMES[number - 1] ?? `signal ${number}`
+  return Object.keys(SIGNALS)[number - 1] ?? `signal ${number}`
 }
 
 /**
@@ -81,8 +77,7 @@ export function parseSignal(text: string): number {
 
 function numberOfName(upper: string): number | undefined {
   const name = upper.startsWith('SIG') ? upper : `SIG${upper}`
-  const index = (NAMES as readonly string[]).indexOf(name)
-  if (index >= 0) return index + 1
+  if (Object.hasOwn(SIGNALS, name)) return SIGNALS[name as SignalName]
   if (Object.hasOwn(ALIASES, name)) return ALIASES[name]
   const realtime = /^SIGRT(?:MIN(?:\+(\d{1,2}))?|MAX(?:-(\d{1,2}))?)$/.exec(name)
   if (realtime === null) return undefined

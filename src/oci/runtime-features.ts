@@ -15,7 +15,7 @@ import {
 } from '../lib/json-shape.ts'
 import { CAPABILITIES } from '../linux/capabilities.ts'
 import { MPOL_FLAG, MPOL_MODE } from '../linux/memory-policy.ts'
-import { KNOWN_MOUNT_OPTIONS } from '../linux/mount-options.ts'
+import { knownMountOptions } from '../linux/mount-options.ts'
 import { NAMESPACES, type NamespaceType } from '../linux/namespaces.ts'
 import * as seccomp from '../linux/seccomp/config.ts'
 import { OCI_VERSION_MAX, OCI_VERSION_MIN } from './oci-version.ts'
@@ -107,7 +107,7 @@ export function runtimeFeatures(build: Build): RuntimeFeatures {
     ociVersionMin: OCI_VERSION_MIN,
     ociVersionMax: OCI_VERSION_MAX,
     hooks: HOOK_KINDS,
-    mountOptions: KNOWN_MOUNT_OPTIONS,
+    mountOptions: knownMountOptions(),
     linux: {
       namespaces: sorted(NAMESPACES.map(({ type }) => type)),
       capabilities: CAPABILITIES,

@@ -4,6 +4,7 @@ import {
   flag,
   int64,
   integer,
+  later,
   list,
   map,
   matching,
@@ -39,22 +40,24 @@ const throttles: Shape<readonly ThrottleDevice[]> = list(
   object<ThrottleDevice>({ major: required(deviceNumber), minor: required(deviceNumber), rate: uint64 }),
 )
 
-const blockIo: Shape<BlockIoResources> = object<BlockIoResources>({
-  weight: uint16,
-  leafWeight: uint16,
-  weightDevice: list(
-    object<WeightDevice>({
-      major: required(deviceNumber),
-      minor: required(deviceNumber),
-      weight: uint16,
-      leafWeight: uint16,
-    }),
-  ),
-  throttleReadBpsDevice: throttles,
-  throttleWriteBpsDevice: throttles,
-  throttleReadIOPSDevice: throttles,
-  throttleWriteIOPSDevice: throttles,
-})
+const blockIo: Shape<BlockIoResources> = later(() =>
+  object<BlockIoResources>({
+    weight: uint16,
+    leafWeight: uint16,
+    weightDevice: list(
+      object<WeightDevice>({
+        major: required(deviceNumber),
+        minor: required(deviceNumber),
+        weight: uint16,
+        leafWeight: uint16,
+      }),
+    ),
+    throttleReadBpsDevice: throttles,
+    throttleWriteBpsDevice: throttles,
+    throttleReadIOPSDevice: throttles,
+    throttleWriteIOPSDevice: throttles,
+  }),
+)
 
 /** `linux.resources` of config.json. */
 export const resourcesShape: Shape<LinuxResources> = object<LinuxResources>({

@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'bun:test'
-import { EAGAIN, EINVAL, ENOENT, ENOSPC, EPERM, errnoName } from '../lib/errno.ts'
+import { EAGAIN, EINVAL, ENOENT, ENOSPC, EPERM } from '../lib/errno.ts'
+import { errnoName } from '../lib/errno-name.ts'
 import { BerthError, type ErrorCategory } from '../lib/error.ts'
 import { describeTail, stepError } from './describe-failure.ts'
 import { hintFor } from './hints.ts'

@@ -1,4 +1,4 @@
-import { errnoDescription, errnoName } from '../lib/errno.ts'
+import { errnoDescription, errnoName } from '../lib/errno-name.ts'
 import type { ErrorCategory } from '../lib/error.ts'
 import { hintFor } from './hints.ts'
 import { printStep } from './print.ts'

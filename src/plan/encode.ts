@@ -38,7 +38,7 @@ class Writer {
   }
 
   u8(at: number, value: number): void {
-    this.#view.setUint8(at, value)
+    this.#bytes[at] = value
   }
   u16(at: number, value: number): void {
     this.#view.setUint16(at, value, true)
@@ -48,20 +48,34 @@ class Writer {
   }
   i64(value: number | bigint): void {
     const at = this.reserve(8)
+    // Nearly all are small, and what was reserved is zero.
+    if (typeof value === 'number' && value >= 0 && (value | 0) === value) {
+      this.#view.setUint32(at, value, true)
+      return
+    }
     if (typeof value === 'bigint' || !Number.isSafeInteger(value)) {
       this.#view.setBigInt64(at, BigInt.asIntN(64, BigInt(value)), true)
       return
     }
-    // Nearly all are small, and making a BigInt of each was most of the time that a plan took to encode.
     this.#view.setUint32(at, value, true)
     this.#view.setInt32(at + 4, Math.floor(value / 2 ** 32), true)
   }
 
-  /** A length-prefixed run of bytes; `terminated` adds a NUL that the length does not count. */
-  bytes(value: Uint8Array, terminated: boolean): void {
-    const at = this.reserve(8 + value.length + (terminated ? 1 : 0))
+  /** A length-prefixed run of bytes. */
+  bytes(value: Uint8Array): void {
+    const at = this.reserve(8 + value.length)
     this.u32(at, value.length)
     this.#bytes.set(value, at + 8)
+    this.align()
+  }
+
+  /** The same of a text, with a NUL behind it that the length does not count. */
+  text(value: string): void {
+    // No UTF-16 unit takes more than three bytes of UTF-8.
+    const at = this.reserve(8 + 3 * value.length + 1)
+    const { written } = encoder.encodeInto(value, this.#bytes.subarray(at + 8))
+    this.length = at + 8 + written + 1
+    this.u32(at, written)
     this.align()
   }
 
@@ -90,9 +104,7 @@ export function encodePlan(plan: Plan): Uint8Array {
   writer.u32(0, PLAN_MAGIC)
   writer.u16(8, PLAN_VERSION)
   writer.u16(10, plan.slotCount)
-  STAGES.forEach((stage, index) => {
-    writer.u32(12 + 4 * index, plan[stage].length)
-  })
+  for (const [index, stage] of STAGES.entries()) writer.u32(12 + 4 * index, plan[stage].length)
   for (const stage of STAGES) for (const each of plan[stage]) encodeStep(writer, each)
   writer.u32(4, writer.length)
   return writer.finish()
@@ -101,40 +113,49 @@ export function encodePlan(plan: Plan): Uint8Array {
 function encodeStep(writer: Writer, step: Step): void {
   const start = writer.reserve(STEP_HEADER_BYTES)
   const tolerated = step.tolerate === 'all' ? [TOLERATE_ALL] : (step.tolerate ?? [])
-  const { code, args } = OPS[step.op]
-  writer.u16(start, code)
-  writer.u8(start + 2, tolerated.length)
-  writer.u8(start + 3, step.warn === true ? FLAG_WARN : 0)
-  writer.u16(start + 4, step.skipOnFailure ?? 0)
-  writer.u16(start + 6, step.skipOnSuccess ?? 0)
-  const errnos = writer.reserve(tolerated.length)
-  tolerated.forEach((errno, index) => {
-    writer.u8(errnos + index, errno)
-  })
+  // Two words in place of five fields: nothing here is compiled before the plan is written, and each call counts.
+  const flags = step.warn === true ? FLAG_WARN : 0
+  writer.u32(start, OPS[step.op].code | (tolerated.length << 16) | (flags << 24))
+  writer.u32(start + 4, (step.skipOnFailure ?? 0) | ((step.skipOnSuccess ?? 0) << 16))
+  for (const errno of tolerated) writer.u8(writer.reserve(1), errno)
   writer.align()
-  const kinds: Readonly<Record<string, ArgKind>> = args
   const values = step.args as Readonly<Record<string, unknown>>
-  for (const [name, kind] of Object.entries(kinds)) encodeArg(writer, kind, values[name])
+  for (const { name, kind } of kindsOf(step.op)) encodeArg(writer, kind, values[name])
   writer.u32(start + 8, writer.length - start)
+}
+
+interface ArgOf {
+  readonly name: string
+  readonly kind: ArgKind
+}
+
+/** A plan has many steps of few kinds. */
+const KINDS = new Map<OpName, readonly ArgOf[]>()
+
+function kindsOf(op: OpName): readonly ArgOf[] {
+  const known = KINDS.get(op)
+  if (known !== undefined) return known
+  const kinds = Object.entries<ArgKind>(OPS[op].args).map(([name, kind]) => ({ name, kind }))
+  KINDS.set(op, kinds)
+  return kinds
 }
 
 /** The arguments of a step as (kind, value) pairs in wire order. */
 export function argsOf(step: Step): [ArgKind, unknown, string][] {
-  const kinds: Readonly<Record<string, ArgKind>> = OPS[step.op as OpName].args
   const values = step.args as Readonly<Record<string, unknown>>
-  return Object.entries(kinds).map(([name, kind]) => [kind, values[name], name])
+  return kindsOf(step.op).map(({ name, kind }) => [kind, values[name], name])
 }
 
 function encodeArg(writer: Writer, kind: ArgKind, value: unknown): void {
   switch (kind) {
     case 'ids':
-      writer.bytes(packU32(value as readonly number[]), false)
+      writer.bytes(packU32(value as readonly number[]))
       break
     case 'slots':
-      writer.bytes(packU16((value as readonly Slot[]).map(slot => slot.index)), false)
+      writer.bytes(packU16((value as readonly Slot[]).map(slot => slot.index)))
       break
     case 'joins':
-      writer.bytes(packU32((value as readonly Join[]).flatMap(join => [join.slot.index, join.type])), false)
+      writer.bytes(packU32((value as readonly Join[]).flatMap(join => [join.slot.index, join.type])))
       break
     case 'openFlags':
       writer.i64(openFlagsOf(ARCHITECTURE, Number(value)))
@@ -155,13 +176,13 @@ function encodeWire(writer: Writer, wire: (typeof WIRE)[ArgKind], value: unknown
       writer.i64((value as Slot | null)?.index ?? -1)
       break
     case 's':
-      writer.bytes(encoder.encode(withoutNul(value as string)), true)
+      writer.text(withoutNul(value as string))
       break
     case 'l':
       writer.texts((value as readonly string[]).map(withoutNul))
       break
     case 'b':
-      writer.bytes(typeof value === 'string' ? encoder.encode(value) : (value as Uint8Array), false)
+      writer.bytes(typeof value === 'string' ? encoder.encode(value) : (value as Uint8Array))
       break
   }
 }

@@ -50,8 +50,8 @@ export type ArgKind = keyof typeof WIRE
 function row<const Args extends Readonly<Record<string, ArgKind>>>(
   code: number,
   args: Args,
-): { code: number; args: Args } {
-  return Object.freeze({ code, args: Object.freeze(args) })
+): { readonly code: number; readonly args: Args } {
+  return { code, args }
 }
 
 export const OPS = {
@@ -205,6 +205,9 @@ export const OPS = {
 
   // The disk.
   sync_fs: row(120, { fd: 'fd' }),
+
+  // Where a plan ends and TypeScript goes on.
+  call: row(118, { path: 'path', args: 'texts', env: 'texts' }),
 } as const
 
 export type OpName = keyof typeof OPS

@@ -1,4 +1,4 @@
-import { errnoName } from '../lib/errno.ts'
+import { errnoName } from '../lib/errno-name.ts'
 import { CAPABILITIES } from '../linux/capabilities.ts'
 import * as cloneFlags from '../linux/clone-flags.ts'
 import { fsMagicName } from '../linux/fs-magic.ts'

@@ -46,7 +46,7 @@ export interface StepOptions {
   readonly warn?: boolean
 }
 
-/** One system call (or one small composed operation) of a plan, as frozen data. */
+/** One system call (or one small composed operation) of a plan, as data. */
 export interface StepOf<K extends OpName> extends StepOptions {
   readonly op: K
   readonly args: ArgsOf<K>
@@ -66,7 +66,7 @@ export interface Plan extends Readonly<Record<Stage, readonly Step[]>> {
 /** Makes a step. `options` may be just the reason. */
 export function step<K extends OpName>(op: K, args: ArgsOf<K>, options: StepOptions | string): StepOf<K> {
   const rest = typeof options === 'string' ? { why: options } : options
-  return Object.freeze({ op, args: Object.freeze(args), ...rest })
+  return { op, args, ...rest }
 }
 
 /** A plan with only host steps: a batch for the helper. */

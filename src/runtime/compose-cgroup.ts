@@ -1,6 +1,6 @@
 import { type CgroupDirectory, type CgroupLocation, directoryFor, isUnified } from '../host/cgroup/location.ts'
 import { type CgroupProbe, joinableDirectory, probeCgroup } from '../host/cgroup/probe.ts'
-import { ERRNO } from '../lib/errno.ts'
+import { EEXIST, ENOENT, EPERM } from '../lib/errno.ts'
 import { BerthError } from '../lib/error.ts'
 import { compilePolicy } from '../linux/cgroup/device-program.ts'
 import { defaultDeviceRules, deviceLines, devicePolicy } from '../linux/cgroup/device-rules.ts'
@@ -133,7 +133,7 @@ function makeDirectories(probe: CgroupProbe, settings: readonly CgroupSetting[])
   for (const dir of parents.filter(each => !probe.missing.includes(each))) steps.push(...fill(dir), ...enableIn(dir))
   for (const dir of probe.missing) {
     // Another container may be making the same parent; the container's own directory must be new.
-    const tolerate = dir === probe.dir ? [] : [ERRNO.EEXIST]
+    const tolerate = dir === probe.dir ? [] : [EEXIST]
     const why = `make the cgroup in ${name(probe)}`
     steps.push(step('mkdir', { dir: null, path: dir, mode: 0o755 }, { why, tolerate }), ...fill(dir), ...enableIn(dir))
   }
@@ -176,7 +176,7 @@ function settingSteps(dir: string, { file, value, note, tolerate, orElse }: Cgro
   const why = note === '' ? `set ${file}` : `set ${file}: ${note}`
   if (orElse === undefined) return [write(dir, file, value, why, tolerate === undefined ? {} : { tolerate })]
   return [
-    write(dir, file, value, why, { tolerate: [ERRNO.ENOENT], skipOnSuccess: 1 }),
+    write(dir, file, value, why, { tolerate: [ENOENT], skipOnSuccess: 1 }),
     write(dir, orElse.file, orElse.value, why),
   ]
 }
@@ -196,7 +196,7 @@ function filterDevices({ location, resources, privileged }: CgroupInput, cgroup:
   const policy = devicePolicy([...(resources.devices ?? []), ...defaultDeviceRules])
   if (policy.allowByDefault && policy.exceptions.length === 0) return []
   // A user without CAP_BPF can't filter; neither can he make or open device nodes that his own rights do not open to him.
-  const flow = privileged ? {} : { tolerate: [ERRNO.EPERM], warn: (resources.devices ?? []).length > 0 }
+  const flow = privileged ? {} : { tolerate: [EPERM], warn: (resources.devices ?? []).length > 0 }
   const why = 'filter access to devices'
   return [step('bpf_device', { program: compilePolicy(policy), cgroup, replace: 0 }, { why, ...flow })]
 }
@@ -209,7 +209,7 @@ function giveAway({ ownerUid, location }: CgroupInput, dir: string): readonly St
   const why = 'the container manages the cgroups below its own'
   const chown = (path: string, tolerate: readonly number[]) =>
     step('chown', { fd: null, path, uid: ownerUid, gid: -1 }, { why, tolerate })
-  return [chown(dir, []), ...DELEGATED.map(file => chown(`${dir}/${file}`, [ERRNO.ENOENT]))]
+  return [chown(dir, []), ...DELEGATED.map(file => chown(`${dir}/${file}`, [ENOENT]))]
 }
 
 function joinByTasks(directory: CgroupDirectory, dir: string, slots: SlotTable): { open: Step; write: Step } {

@@ -1,8 +1,7 @@
 import { writeFileSync } from 'node:fs'
 import { type CgroupLocation, type CgroupManagerKind, resolveCgroupPath } from '../host/cgroup/location.ts'
-import { findSystemd, openSystemdCgroup } from '../host/cgroup/open-cgroup.ts'
-import { type Launched, Launcher, type LaunchOptions, type LaunchStdio } from '../host/launcher.ts'
-import { readNetworkState } from '../host/net-devices.ts'
+import type { Launched, LauncherConnection } from '../host/launch-conversation.ts'
+import type { LaunchOptions, LaunchStdio } from '../host/launcher.ts'
 import { processIdentity } from '../host/process-identity.ts'
 import { userName } from '../host/user-name.ts'
 import { BerthError, messageOf } from '../lib/error.ts'
@@ -16,15 +15,13 @@ import { composeCgroup } from './compose-cgroup.ts'
 import { composeContainer } from './compose-container.ts'
 import type { SeccompFilter } from './compose-credentials.ts'
 import { ASK_ID_MAPS, ASK_RECORD, ASK_SCOPE } from './compose-namespaces.ts'
-import { CGROUP_OPTIONS } from './container-cgroup.ts'
 import { type Ending, makesNew, namespaceOf, type RootSource } from './container-input.ts'
+import type { Front } from './front.ts'
 import { type PendingSources, readHostFacts } from './host-facts.ts'
 import { writeIdMaps } from './id-maps.ts'
 import { launchProgram } from './launch-program.ts'
-import { removeLeftover } from './leftover.ts'
-import { type NetDeviceMove, resolveNetDevices } from './net-devices.ts'
+import type { NetDeviceMove } from './net-devices.ts'
 import { PlanBuilder } from './plan-builder.ts'
-import { runPoststopHooks } from './run-hooks.ts'
 import type { RuntimeOptions } from './runtime-options.ts'
 import { type ContainerRecord, StateDirectory, type Traces } from './state-directory.ts'
 import { pipesAmong } from './stdio-pipes.ts'
@@ -44,12 +41,16 @@ export interface CreateOptions extends RuntimeOptions {
   readonly rootSource?: RootSource
   /** Bind sources that the caller makes before the plan runs: they need not exist while it is composed. */
   readonly pending?: PendingSources
+  /** One that is there already. */
+  readonly launcher?: LauncherConnection & AsyncDisposable
   /** Sees the plan before it runs and may change it: how tests inject faults. */
   readonly onPlan?: (plan: Plan) => Plan
 }
 
 /** `CreateOptions` for a container that is started at once. */
-export interface RunOptions extends Omit<CreateOptions, 'start' | 'ending'> {
+export interface RunOptions extends Omit<CreateOptions, 'start' | 'ending' | 'launcher'> {
+  /** Who waits for a container in the foreground; without one we do so ourselves. */
+  readonly front?: Front
   readonly detach: boolean
   /** Keep it when it has ended. */
   readonly keep: boolean
@@ -79,24 +80,32 @@ export async function createContainer(id: string, options: CreateOptions, known?
   const bundle = known ?? readBundle(options.bundle)
   for (const warning of bundle.warnings) options.warn(warning)
   const directory = new StateDirectory(options.root, id)
-  if (directory.isLeftover()) await removeLeftover(directory)
+  if (directory.isLeftover()) await (await import('./leftover.ts')).removeLeftover(directory)
   directory.claim(bundle)
   await using undo = new AsyncDisposableStack()
   let traces: Traces | null = null
   undo.defer(async () => {
+    const [{ removeLeftover }, { runPoststopHooks }] = await Promise.all([
+      import('./leftover.ts'),
+      import('./run-hooks.ts'),
+    ])
     try {
-      await removeLeftover(directory, traces)
+      // A launcher that was there before us has undone what it did, and is nothing that we could leave.
+      const ours = traces === null || options.launcher === undefined ? traces : { ...traces, launcher: null }
+      await removeLeftover(directory, ours)
     } catch (error) {
       // Why the creation failed is the error; this is the second thing to say.
       options.warn(messageOf(error))
     }
     await runPoststopHooks(bundle.spec.hooks?.poststop, stateAfterFailure(id, bundle), options.warn)
   })
-  await using launcher = new Launcher({
-    stdio: options.stdio,
-    preservedFds: options.preservedFds,
-    staysAsShim: options.ending.kind === 'serve',
-  })
+  await using launcher =
+    options.launcher ??
+    new (await import('../host/launcher.ts')).Launcher({
+      stdio: options.stdio,
+      preservedFds: options.preservedFds,
+      staysAsShim: options.ending.kind === 'serve',
+    })
   const prepared = await prepareContainer(id, bundle, directory.path, options)
   traces = { cgroup: prepared.location, netDevices: prepared.netDevices, launcher: processIdentity(launcher.pid) }
   directory.note(traces)
@@ -122,7 +131,10 @@ export async function prepareContainer(
   const { spec } = bundle
   const facts = readHostFacts(spec, bundle.path, options.pending)
   const manager: CgroupManagerKind = options.systemdCgroup ? 'systemd' : 'cgroupfs'
-  const place = manager === 'systemd' ? await findSystemd(!facts.privileged) : undefined
+  const place =
+    manager === 'systemd'
+      ? await (await import('../host/cgroup/open-cgroup.ts')).findSystemd(!facts.privileged)
+      : undefined
   const location = resolveCgroupPath(facts.cgroups, spec.linux?.cgroupsPath, id, manager, place)
   const builder = new PlanBuilder(options.preservedFds)
   const cgroup = composeCgroup({
@@ -167,7 +179,7 @@ async function runPlan(
   directory: StateDirectory,
   prepared: PreparedContainer,
   options: CreateOptions,
-  launcher: Launcher,
+  launcher: LauncherConnection,
 ): Promise<CreatedContainer> {
   let record: ContainerRecord | null = null
   const talk: LaunchOptions = {
@@ -218,6 +230,10 @@ async function answer(
   if (tag === ASK_ID_MAPS) return await writeIdMaps(pid, bundle.spec)
   if (tag !== ASK_SCOPE) throw new BerthError('internal', `Cannot answer question ${tag} of the plan`)
   const { linux, annotations } = bundle.spec
+  const [{ openSystemdCgroup }, { CGROUP_OPTIONS }] = await Promise.all([
+    import('../host/cgroup/open-cgroup.ts'),
+    import('./container-cgroup.ts'),
+  ])
   await openSystemdCgroup(prepared.location, CGROUP_OPTIONS).adopt(pid, linux?.resources ?? {}, {
     id,
     annotations: annotations ?? {},
@@ -239,6 +255,10 @@ async function filterOf(
 async function findNetDevices({ spec }: Bundle): Promise<readonly NetDeviceMove[]> {
   const devices = spec.linux?.netDevices
   if (devices === undefined || Object.keys(devices).length === 0) return []
+  const [{ readNetworkState }, { resolveNetDevices }] = await Promise.all([
+    import('../host/net-devices.ts'),
+    import('./net-devices.ts'),
+  ])
   const target = namespaceOf(spec, 'network')?.path ?? null
   return resolveNetDevices(
     devices,

@@ -1,7 +1,7 @@
-import { sameProcess } from '../host/process-identity.ts'
 import { BerthError } from '../lib/error.ts'
 import { cgroupOf } from './container-cgroup.ts'
 import { type FoundContainer, statusOf } from './container-state.ts'
+import { endProcess } from './end-process.ts'
 import { SIGKILL, signalContainer } from './kill.ts'
 import { removeLeftover } from './leftover.ts'
 import { returnNetDevices } from './return-net-devices.ts'
@@ -15,10 +15,6 @@ export interface DeleteOptions extends RuntimeOptions {
   /** Kill it first when it runs, and be content when it does not exist. */
   readonly force: boolean
 }
-
-/** How long a killed process may take to be gone; only one in uninterruptible sleep takes longer. */
-const DEATH_TIMEOUT_MS = 10_000
-const DEATH_POLL_MS = 2
 
 /**
  * The `delete` of the runtime-spec: removes what `create` made, then runs the poststop hooks. A created container is killed, a
@@ -41,7 +37,7 @@ export async function deleteContainer(id: string, options: DeleteOptions): Promi
         `Cannot delete container "${id}": it is ${found.status}, expected stopped or --force`,
       )
   }
-  if (found.status !== 'stopped') await end(found)
+  if (found.status !== 'stopped') await endProcess(found.record.process, () => signalContainer(found, SIGKILL))
   await destroyContainer(found, options)
 }
 
@@ -70,17 +66,4 @@ export async function destroyContainer(found: FoundContainer, options: RuntimeOp
   const state = stateDocument({ ...found, status: 'stopped' })
   await runPoststopHooks(directory.spec().hooks?.poststop, state, options.warn)
   directory.remove()
-}
-
-async function end(found: FoundContainer): Promise<void> {
-  await signalContainer(found, SIGKILL)
-  const deadline = Date.now() + DEATH_TIMEOUT_MS
-  while (sameProcess(found.record.process)) {
-    if (Date.now() > deadline)
-      throw new BerthError(
-        'unavailable',
-        `Cannot delete container "${found.directory.id}": process ${found.record.process.pid} is still ${statusOf(found.directory, found.record)} after SIGKILL`,
-      )
-    await Bun.sleep(DEATH_POLL_MS)
-  }
 }

@@ -1,5 +1,6 @@
 import { readlinkSync, writeFileSync } from 'node:fs'
-import type { Launched, LaunchStdio } from '../host/launcher.ts'
+import type { Launched } from '../host/launch-conversation.ts'
+import type { LaunchStdio } from '../host/launcher.ts'
 import { sameProcess } from '../host/process-identity.ts'
 import { BerthError, messageOf } from '../lib/error.ts'
 import { NAMESPACES } from '../linux/namespaces.ts'

@@ -1,10 +1,8 @@
 import { existsSync, readFileSync, statSync } from 'node:fs'
-import { release } from 'node:os'
 import { detectCgroups } from '../host/cgroup/layout.ts'
 import { BerthError } from '../lib/error.ts'
 import { capabilityMask } from '../linux/capabilities.ts'
 import { parseMountOptions } from '../linux/mount-options.ts'
-import { parseProcStatus } from '../linux/proc-stat.ts'
 import { RLIM_INFINITY } from '../linux/rlimits.ts'
 import type { RuntimeSpec } from '../oci/runtime-spec.ts'
 import { isBind } from './compose-mounts.ts'
@@ -17,7 +15,7 @@ export type PendingSources = ReadonlyMap<string, 'file' | 'directory'>
 /** Reads what composing a plan for this config needs to know of the machine. */
 export function readHostFacts(spec: RuntimeSpec, bundle: string, pending: PendingSources = new Map()): HostFacts {
   return {
-    kernel: kernelVersion(release()),
+    kernel: kernelVersion(readFileSync('/proc/sys/kernel/osrelease', 'utf8')),
     cgroups: detectCgroups(),
     directories: sourceDirectories(spec, bundle, pending),
     appArmor: readFlag('/sys/module/apparmor/parameters/enabled'),
@@ -29,8 +27,8 @@ export function readHostFacts(spec: RuntimeSpec, bundle: string, pending: Pendin
   }
 }
 
-/** The environment as execve(2) takes it. */
-function ownEnvironment(): readonly string[] {
+/** The environment of this process as execve(2) takes it. */
+export function ownEnvironment(): readonly string[] {
   return Object.entries(process.env).map(([name, value]) => `${name}=${value ?? ''}`)
 }
 
@@ -62,8 +60,8 @@ function readFlag(path: string): boolean {
 
 /** What this process may do itself, as root of the initial user namespace or of one below it. */
 export function heldCapabilities(): bigint {
-  const status = parseProcStatus(readFileSync('/proc/self/status', 'utf8'))
-  return BigInt(`0x${status.get('CapPrm') ?? '0'}`)
+  const [, mask = '0'] = /^CapPrm:\s*(\w+)$/m.exec(readFileSync('/proc/self/status', 'utf8')) ?? []
+  return BigInt(`0x${mask}`)
 }
 
 /** Source: proc_pid_limits(5): name in 26 columns, soft, hard. */

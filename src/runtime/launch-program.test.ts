@@ -1,10 +1,10 @@
 import { expect, test } from 'bun:test'
-import { ERRNO } from '../lib/errno.ts'
+import { type ErrnoName, errnoNumber } from '../lib/errno-name.ts'
 import { stepError } from '../plan/describe-failure.ts'
 import { type Plan, step } from '../plan/step.ts'
 import { programError } from './launch-program.ts'
 
-function failing(name: string, op: 'access_exec' | 'execve' | 'umask', errno: keyof typeof ERRNO): string | null {
+function failing(name: string, op: 'access_exec' | 'execve' | 'umask', errno: ErrnoName): string | null {
   const steps = [
     step('umask', { mask: 0 }, 'set the mask'),
     step('access_exec', { paths: [name] }, 'find the program'),
@@ -14,7 +14,7 @@ function failing(name: string, op: 'access_exec' | 'execve' | 'umask', errno: ke
   const failure = {
     stage: 'exec',
     step: steps.findIndex(each => each.op === op),
-    errno: ERRNO[errno],
+    errno: errnoNumber(errno) ?? 0,
     message: '',
   } as const
   return programError(name, stepError(plan, failure))?.message ?? null

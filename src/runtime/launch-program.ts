@@ -1,4 +1,5 @@
-import { type Launched, Launcher, type LaunchOptions } from '../host/launcher.ts'
+import { converse, type Launched, type LauncherConnection } from '../host/launch-conversation.ts'
+import type { LaunchOptions } from '../host/launcher.ts'
 import { BerthError, type ErrorCategory } from '../lib/error.ts'
 import type { Plan } from '../plan/step.ts'
 import { programOf, StepError } from '../plan/step-error.ts'
@@ -12,10 +13,11 @@ import { programOf, StepError } from '../plan/step-error.ts'
 export async function launchProgram(
   plan: Plan,
   options: LaunchOptions,
-  launcher: Launcher = new Launcher(options),
+  launcher?: LauncherConnection,
 ): Promise<Launched> {
+  const connection = launcher ?? new (await import('../host/launcher.ts')).Launcher(options)
   try {
-    return await launcher.run(plan, options)
+    return await converse(connection, plan, options)
   } catch (error) {
     throw error instanceof StepError ? (programError(programOf(plan), error) ?? error) : error
   }

@@ -59,7 +59,7 @@ async function execOnOurStdio(id: string, process_: Process, options: RunExecOpt
       for (const signal of early) deliver(signal)
     },
   })
-  const waitStatus = await launched.exited
+  const waitStatus = await launched.exited()
   if (waitStatus === null)
     throw new BerthError('internal', `Cannot tell how the process in container "${id}" ended: its launcher was killed`)
   return exitCodeOf(waitStatus)

@@ -1,12 +1,11 @@
 import { forwardSignals } from '../host/signals.ts'
-import { BerthError } from '../lib/error.ts'
-import { exitCodeOf } from '../linux/wait-status.ts'
+import { encodePlan } from '../plan/encode.ts'
+import { hostPlan } from '../plan/step.ts'
 import { type Bundle, readBundle } from './bundle.ts'
-import type { FoundContainer } from './container-state.ts'
+import { completeStart } from './complete-start.ts'
+import { composeFinish } from './compose-finish.ts'
 import { createContainer, type RunOptions } from './create.ts'
-import { destroyContainer } from './delete.ts'
-import { signalContainer } from './kill.ts'
-import { completeStart } from './start.ts'
+import type { Front } from './front.ts'
 
 /**
  * Creates and starts a container in one go. In the foreground it forwards signals, waits, removes the container and returns the
@@ -15,35 +14,27 @@ import { completeStart } from './start.ts'
  */
 export async function runContainer(id: string, options: RunOptions): Promise<number> {
   const bundle = readBundle(options.bundle)
+  const { front } = options
+  const isForFront = !options.detach && (options.consoleSocket !== null || bundle.spec.process?.terminal !== true)
+  if (front !== undefined && isForFront) return await runInFront(id, bundle, options, front)
+  front?.launcher.close()
   if (options.detach || options.consoleSocket !== null || bundle.spec.process?.terminal !== true)
-    return await runOnOurStdio(id, bundle, options)
+    return await (await import('./run-on-stdio.ts')).runOnOurStdio(id, bundle, options)
   const { runOnOurTerminal } = await import('./run-terminal.ts')
   return await runOnOurTerminal(id, bundle, options)
 }
 
-/** The program has our stdio itself, or a terminal whose master went to the console socket. */
-async function runOnOurStdio(id: string, bundle: Bundle, options: RunOptions): Promise<number> {
-  let found: FoundContainer | null = null
-  const early: number[] = []
-  // Before the program runs: whoever has seen its first output may signal us at once.
-  using _ = options.detach
-    ? null
-    : forwardSignals(signal => {
-        if (found === null) early.push(signal)
-        else void signalContainer(found, signal)
-      })
-  const created = await createContainer(
-    id,
-    { ...options, start: 'now', ending: { kind: options.detach ? 'exit' : 'wait' } },
-    bundle,
-  )
-  found = { ...created, status: 'running' } satisfies FoundContainer
-  for (const signal of early) await signalContainer(found, signal)
-  await completeStart(found, options)
-  if (options.detach) return 0
-  const waitStatus = await created.exited
-  if (!options.keep) await destroyContainer(found, options)
-  if (waitStatus === null)
-    throw new BerthError('internal', `Cannot tell how container "${id}" ended: its launcher was killed`)
-  return exitCodeOf(waitStatus)
+/**
+ * The launcher is our parent, and what we leave to it is the rest: it waits for the program, does what `composeFinish` says, and exits
+ * with the program's status.
+ */
+async function runInFront(id: string, bundle: Bundle, options: RunOptions, front: Front): Promise<number> {
+  // It passes them on when the program runs. What the terminal sends to both of us must not end us before.
+  using _ = forwardSignals(() => {})
+  const { launcher } = front
+  const created = await createContainer(id, { ...options, launcher, start: 'now', ending: { kind: 'wait' } }, bundle)
+  await completeStart({ ...created, status: 'running' }, options)
+  const finish = options.keep ? hostPlan([], 0) : composeFinish(options.root, created, front.command)
+  await launcher.send(encodePlan(finish))
+  return 0
 }

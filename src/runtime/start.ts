@@ -3,10 +3,9 @@ import { RecordParser } from '../host/record.ts'
 import { connectUnix } from '../host/unix-socket.ts'
 import { BerthError, messageOf } from '../lib/error.ts'
 import type { PlanTail } from '../plan/step-error.ts'
-import { expectStatus, type FoundContainer, findContainer } from './container-state.ts'
-import { deleteContainer } from './delete.ts'
+import { completeStart } from './complete-start.ts'
+import { expectStatus, findContainer } from './container-state.ts'
 import { programError } from './launch-program.ts'
-import { runPoststartHooks } from './run-hooks.ts'
 import type { RuntimeOptions } from './runtime-options.ts'
 
 /** What the process writes when it has heard the knock. */
@@ -23,16 +22,6 @@ export async function startContainer(id: string, options: RuntimeOptions): Promi
   await knock(`container "${id}"`, found.directory.startSocket, found.record.afterStart)
   found.directory.started()
   await completeStart({ ...found, status: 'running' }, options)
-}
-
-/** Runs the poststart hooks; when one fails the container is ended and removed. @throws {BerthError} internal: a hook failed */
-export async function completeStart(found: FoundContainer, options: RuntimeOptions): Promise<void> {
-  try {
-    await runPoststartHooks(found)
-  } catch (error) {
-    await deleteContainer(found.record.id, { ...options, force: true })
-    throw error
-  }
 }
 
 /**

@@ -3,7 +3,7 @@
  * its place, because a profile that is half understood protects half.
  * Source: moby/profiles seccomp.go (Seccomp, Syscall, Filter); containers-common seccomp.json (`errno`, `defaultErrno`).
  */
-import { errnoNumber } from '../lib/errno.ts'
+import { errnoNumber } from '../lib/errno-name.ts'
 import { BerthError, messageOf } from '../lib/error.ts'
 import { SECCOMP_ACTIONS, SECCOMP_FLAGS, SECCOMP_OPERATORS, type SeccompArgument } from '../linux/seccomp/config.ts'
 import type {

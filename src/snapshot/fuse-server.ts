@@ -5,9 +5,9 @@ import { RecordReader } from '../host/launcher.ts'
 import { type ProcessIdentity, processIdentity, sameProcess } from '../host/process-identity.ts'
 import { BerthError, messageOf } from '../lib/error.ts'
 import { integer, object, parseJson, required } from '../lib/json-shape.ts'
-import { MOUNT_ATTR_IDMAP, MOVE_MOUNT_F_EMPTY_PATH, MS_PRIVATE } from '../linux/mount-flags.ts'
+import { MOVE_MOUNT_F_EMPTY_PATH } from '../linux/mount-flags.ts'
 import { parseMountInfo } from '../linux/mountinfo.ts'
-import { AT_EMPTY_PATH, O_RDWR } from '../linux/open-flags.ts'
+import { O_RDWR } from '../linux/open-flags.ts'
 import { encodePlan } from '../plan/encode.ts'
 import { type Slot, SlotTable, STDERR, STDIN, STDOUT } from '../plan/slots.ts'
 import { hostPlan, type Plan, type Step, step } from '../plan/step.ts'
@@ -61,7 +61,7 @@ export function fuseServerPlan(program: string, { directory, lowers, ids }: Fuse
     ...lowers.flatMap((path, index) => attachLayer(slots, path, join(mounts, String(index)), userns)),
     ...serve(slots, join(mounts, 'root')),
     step('chdir', { path: directory }, 'so that options need no long paths'),
-    ...dropPrivileges(),
+    ...dropPrivileges('writing'),
     ...[STDIN, STDOUT, STDERR].map((slot, target) =>
       step('dup2', { fd: slot, target }, 'connect it to nothing but its log'),
     ),
@@ -85,18 +85,8 @@ function mountAt(slots: SlotTable, fstype: string, options: readonly string[], p
 
 function attachLayer(slots: SlotTable, path: string, target: string, userns: Slot | null): readonly Step[] {
   const layer = slots.allocate(`layer ${target}`)
-  const idmap = { set: MOUNT_ATTR_IDMAP, clear: 0, propagation: MS_PRIVATE }
   return [
-    ...takeTree(path, layer, { readonly: true }, 'a layer'),
-    ...(userns === null
-      ? []
-      : [
-          step(
-            'mount_setattr',
-            { fd: layer, path: '', flags: AT_EMPTY_PATH, ...idmap, userns },
-            "show the layer's owners as the container's ids, without changing a file",
-          ),
-        ]),
+    ...takeTree(path, layer, { readonly: true, userns }, 'a layer'),
     step('mkdir', { dir: null, path: target, mode: 0o700 }, "make the layer's place"),
     step('move_mount', { from: layer, to: null, path: target, flags: MOVE_MOUNT_F_EMPTY_PATH }, 'attach the layer'),
   ]

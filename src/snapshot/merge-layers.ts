@@ -29,7 +29,7 @@ export function mergePlan(directory: string, lowers: readonly string[], ids: Roo
     ...layers.flatMap(({ path, slot }) => takeTree(path, slot, { readonly: true }, 'a layer')),
     ...takeTree(directory, target, { readonly: false }, 'the directory of the snapshot'),
     ...enterTree(target),
-    ...dropPrivileges(),
+    ...dropPrivileges('writing'),
     step('open', { path: MERGED_ROOT, flags, mode: 0, out: root }, 'find the tree'),
     ...layers.flatMap(({ slot }) => [
       step('mkdir', { dir: null, path: LINKS, mode: 0o700 }, 'make room for the names of files with several'),
@@ -82,7 +82,7 @@ export function changesPlan(directory: string, { before, after, ids }: ComparedT
     ...takeTree(after, from, { readonly: true }, 'the tree after'),
     ...takeTree(directory, target, { readonly: false }, 'the directory of the changes'),
     ...enterTree(target),
-    ...dropPrivileges(),
+    ...dropPrivileges('writing'),
     step('open', { path: MERGED_ROOT, flags, mode: 0, out: root }, 'find where the changes go'),
     step('mkdir', { dir: null, path: LINKS, mode: 0o700 }, 'make room for the names of files with several'),
     step('open', { path: LINKS, flags, mode: 0, out: links }, 'find it'),

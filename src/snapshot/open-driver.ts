@@ -24,15 +24,24 @@ export interface OpenDriverOptions {
  * invalidArgument: what is written down is no driver
  */
 export async function openDriver(dataRoot: string, options: OpenDriverOptions): Promise<SnapshotDriver> {
-  const made = readChoice(dataRoot)
   const { asked } = options
-  if (made !== null && asked !== null && asked !== made) throw madeByAnother(dataRoot, made, asked)
+  const made = asked === null ? readChoice(dataRoot) : checkDriver(dataRoot, asked)
   const name = made ?? (await choose(dataRoot, options))
   if (made === null && options.isDry !== true) {
     const first = writeChoice(dataRoot, name)
     if (first !== name) return await openDriver(dataRoot, options)
   }
   return await load(name, dataRoot)
+}
+
+/**
+ * The driver that is written down in a data root, which must not be another than the one that is asked for; null: none is yet.
+ * @throws {BerthError} conflict: it is another
+ */
+export function checkDriver(dataRoot: string, asked: DriverName): DriverName | null {
+  const made = readChoice(dataRoot)
+  if (made !== null && made !== asked) throw madeByAnother(dataRoot, made, asked)
+  return made
 }
 
 /** The driver of a name. @throws {BerthError} invalidArgument: there is none */

@@ -2,8 +2,8 @@ import { chownSync, mkdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { runSteps } from '../host/helper.ts'
 import { messageOf } from '../lib/error.ts'
-import { MOUNT_ATTR_IDMAP, MOUNT_ATTR_RDONLY, MOVE_MOUNT_F_EMPTY_PATH, MS_PRIVATE } from '../linux/mount-flags.ts'
-import { AT_EMPTY_PATH, O_DIRECTORY, O_PATH } from '../linux/open-flags.ts'
+import { MOVE_MOUNT_F_EMPTY_PATH } from '../linux/mount-flags.ts'
+import { O_DIRECTORY, O_PATH } from '../linux/open-flags.ts'
 import { SlotTable } from '../plan/slots.ts'
 import { type Step, step } from '../plan/step.ts'
 import { leaveHost, takeTree } from './confined-plan.ts'
@@ -111,14 +111,12 @@ function probeSteps(directory: string, slots: SlotTable): readonly Step[] {
   const [lower, upper, work] = [slots.allocate('lower'), slots.allocate(UPPER), slots.allocate(WORK)]
   const [userns, root] = [slots.allocate('user namespace'), slots.allocate('overlay')]
   const flags = O_PATH | O_DIRECTORY
-  const idmap = { set: MOUNT_ATTR_RDONLY | MOUNT_ATTR_IDMAP, clear: 0, propagation: MS_PRIVATE, userns }
   return [
     ...leaveHost('make a mount namespace of its own'),
     step('userns', { uidMap: PROBE_MAP, gidMap: PROBE_MAP, out: userns }, 'make ids to map to'),
     step('open', { path: join(directory, UPPER), flags, mode: 0, out: upper }, 'find the upper directory'),
     step('open', { path: join(directory, WORK), flags, mode: 0, out: work }, 'find the work directory'),
-    ...takeTree(join(directory, 'lower'), lower, { readonly: true }, 'a layer'),
-    step('mount_setattr', { fd: lower, path: '', flags: AT_EMPTY_PATH, ...idmap }, 'map the ids of a layer'),
+    ...takeTree(join(directory, 'lower'), lower, { readonly: true, userns }, 'a layer'),
     step(
       'move_mount',
       { from: lower, to: null, path: '/', flags: MOVE_MOUNT_F_EMPTY_PATH },

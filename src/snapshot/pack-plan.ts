@@ -1,31 +1,18 @@
 import { release } from 'node:os'
-import { CAPABILITIES } from '../linux/capabilities.ts'
-import {
-  MNT_DETACH,
-  MOUNT_ATTR_IDMAP,
-  MOUNT_ATTR_NODEV,
-  MOUNT_ATTR_NOEXEC,
-  MOUNT_ATTR_NOSUID,
-  MOUNT_ATTR_RDONLY,
-  MOVE_MOUNT_F_EMPTY_PATH,
-  MS_PRIVATE,
-  OPEN_TREE_CLOEXEC,
-  OPEN_TREE_CLONE,
-} from '../linux/mount-flags.ts'
-import { CLONE_NEWIPC, CLONE_NEWNET, CLONE_NEWNS, CLONE_NEWUTS } from '../linux/namespaces.ts'
-import {
-  AT_EMPTY_PATH,
-  AT_RECURSIVE,
-  AT_SYMLINK_NOFOLLOW,
-  O_DIRECTORY,
-  O_PATH,
-  O_RDONLY,
-  S_IFDIR,
-} from '../linux/open-flags.ts'
-import { PR_SET_NO_NEW_PRIVS, PR_SET_PDEATHSIG } from '../linux/prctl.ts'
-import { SIGNALS } from '../linux/signals.ts'
+import { MOUNT_ATTR_RDONLY, MOVE_MOUNT_F_EMPTY_PATH, OPEN_TREE_CLOEXEC, OPEN_TREE_CLONE } from '../linux/mount-flags.ts'
+import { CLONE_NEWNS } from '../linux/namespaces.ts'
+import { O_DIRECTORY, O_PATH, O_RDONLY } from '../linux/open-flags.ts'
 import { type Slot, SlotTable } from '../plan/slots.ts'
 import { hostPlan, type Plan, type Step, step } from '../plan/step.ts'
+import {
+  dieWithParent,
+  dropPrivileges,
+  enterTree,
+  HARMLESS,
+  leaveHost,
+  restrictTree,
+  takeTree,
+} from './confined-plan.ts'
 import type { IdShift } from './id-shift.ts'
 
 /** The tree to read. Paths are absolute. */
@@ -51,9 +38,7 @@ export interface TreeSource {
   readonly withContent: boolean
 }
 
-/** Reading files of any owner and mode; CAP_SYS_ADMIN is for the attributes `trusted.overlay.*`. */
-const CAPABILITIES_KEPT = ['CAP_DAC_READ_SEARCH', 'CAP_SYS_ADMIN'] as const
-const ATTRS = MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC
+const READ_ONLY = { readonly: true } as const
 
 /** The plan of a process that can reach nothing but the tree, and the layers it is compared with, and changes nothing. */
 export function packPlan({ root, lowers, withContent }: TreeSource): Plan {
@@ -61,11 +46,14 @@ export function packPlan({ root, lowers, withContent }: TreeSource): Plan {
   const tree = slots.allocate('tree')
   const lower = lowers.length === 0 ? null : slots.allocate('layers to compare with')
   const steps = [
-    ...leaveHost(root.kind === 'process' ? takeProcessRoot(root.pid, tree, slots) : []),
+    dieWithReader(),
+    ...(root.kind === 'process' ? takeProcessRoot(root.pid, tree, slots) : []),
+    ...leaveHost('leave the network and the mounts of the host'),
     ...(lower === null ? [] : takeLayers(lowers, lower, slots)),
-    ...(root.kind === 'directory' ? takeDirectory(root.path, tree, null) : []),
+    ...(root.kind === 'directory' ? takeTree(root.path, tree, READ_ONLY, 'the directory') : []),
     ...(root.kind === 'overlay' ? takeOverlay(root, tree, slots) : []),
-    ...confine(tree),
+    ...enterTree(tree),
+    ...dropPrivileges('reading'),
     step('pack', { root: tree, lower, content: withContent ? 1 : 0 }, 'read the tree'),
   ]
   return hostPlan(steps, slots.count)
@@ -78,32 +66,21 @@ export function namesPlan(
 ): { readonly plan: Plan; readonly firstStep: number } {
   const slots = new SlotTable()
   const tree = slots.allocate('layers')
-  const before = [...leaveHost([]), ...takeLayers(layers, tree, slots), ...confine(tree)]
+  const before = [
+    dieWithReader(),
+    ...leaveHost('leave the network and the mounts of the host'),
+    ...takeLayers(layers, tree, slots),
+    ...enterTree(tree),
+    ...dropPrivileges('reading'),
+  ]
   const steps = paths.map(path =>
     step('names', { root: tree, path: Buffer.from(`${path === '' ? '.' : path}\0`, 'latin1') }, 'list a directory'),
   )
   return { plan: hostPlan([...before, ...steps], slots.count), firstStep: before.length }
 }
 
-function leaveHost(before: readonly Step[]): Step[] {
-  return [
-    step(
-      'prctl',
-      { option: PR_SET_PDEATHSIG, arg2: SIGNALS.SIGKILL, arg3: 0, arg4: 0, arg5: 0 },
-      'stop reading when nobody waits for it any more',
-    ),
-    ...before,
-    step(
-      'unshare',
-      { flags: CLONE_NEWNS | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS },
-      'leave the network and the mounts of the host',
-    ),
-    step(
-      'mount_setattr',
-      { fd: null, path: '/', flags: AT_RECURSIVE, set: 0, clear: 0, propagation: MS_PRIVATE, userns: null },
-      'keep changes of mounts from the host',
-    ),
-  ]
+function dieWithReader(): Step {
+  return dieWithParent('stop reading when nobody waits for it any more')
 }
 
 function takeProcessRoot(pid: number, tree: Slot, slots: SlotTable): Step[] {
@@ -121,35 +98,14 @@ function takeProcessRoot(pid: number, tree: Slot, slots: SlotTable): Step[] {
       'take the root filesystem, without what is mounted in it',
     ),
     step('setns', { fd: own, type: CLONE_NEWNS }, 'return'),
-    protect(tree, null),
-  ]
-}
-
-function protect(fd: Slot, userns: Slot | null): Step {
-  const set = ATTRS | (userns === null ? 0 : MOUNT_ATTR_IDMAP)
-  return step(
-    'mount_setattr',
-    { fd, path: '', flags: AT_EMPTY_PATH, set, clear: 0, propagation: MS_PRIVATE, userns },
-    userns === null ? 'let nothing be changed or executed' : "the same, with the container's ids",
-  )
-}
-
-function takeDirectory(path: string, out: Slot, userns: Slot | null): Step[] {
-  return [
-    step(
-      'open_tree',
-      { dir: null, path, flags: OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_SYMLINK_NOFOLLOW, out },
-      'take a directory, without what is mounted in it',
-    ),
-    step('check_type', { fd: out, type: S_IFDIR, major: -1, minor: -1 }, 'make sure that it is one'),
-    protect(out, userns),
+    restrictTree(tree, READ_ONLY),
   ]
 }
 
 /** Before Linux 6.15 overlayfs takes no detached mounts as layers: here nobody else sees where they are attached. */
 function takeLayer(path: string, out: Slot, userns: Slot | null): Step[] {
   return [
-    ...takeDirectory(path, out, userns),
+    ...takeTree(path, out, { readonly: true, userns }, 'a layer'),
     step(
       'move_mount',
       { from: out, to: null, path: '/', flags: MOVE_MOUNT_F_EMPTY_PATH },
@@ -160,7 +116,7 @@ function takeLayer(path: string, out: Slot, userns: Slot | null): Step[] {
 
 function takeLayers(paths: readonly string[], out: Slot, slots: SlotTable): Step[] {
   const [only] = paths
-  if (only !== undefined && paths.length === 1) return takeDirectory(only, out, null)
+  if (only !== undefined && paths.length === 1) return [...takeTree(only, out, READ_ONLY, 'the layer')]
   const lowers = paths.map((_, index) => slots.allocate(`layer${index}`))
   return [
     ...paths.flatMap((path, index) => takeLayer(path, slotAt(lowers, index), null)),
@@ -194,7 +150,7 @@ function overlay(lowers: readonly Slot[], upper: Slot | null, work: Slot | null,
   const joined = major > 6 || (major === 6 && minor >= 5) ? 0 : 1
   return step(
     'mount_overlay',
-    { joined, lowers, upper, work, options: ['source=overlay'], attrs: ATTRS, out },
+    { joined, lowers, upper, work, options: ['source=overlay'], attrs: HARMLESS | MOUNT_ATTR_RDONLY, out },
     'put the layers on top of each other',
   )
 }
@@ -203,22 +159,4 @@ function slotAt(slots: readonly Slot[], index: number): Slot {
   const slot = slots[index]
   if (slot === undefined) throw new RangeError(`no slot ${index}`)
   return slot
-}
-
-function confine(root: Slot): Step[] {
-  const kept = CAPABILITIES_KEPT.reduce((mask, name) => mask | (1n << BigInt(CAPABILITIES.indexOf(name))), 0n)
-  return [
-    step('move_mount', { from: root, to: null, path: '/', flags: MOVE_MOUNT_F_EMPTY_PATH }, 'attach the tree'),
-    step('fchdir', { fd: root }, 'stand in it'),
-    step('pivot_root', { newRoot: '.', putOld: '.' }, 'make it the root'),
-    step('umount', { path: '.', flags: MNT_DETACH }, "drop the host's filesystems"),
-    step('chdir', { path: '/' }, 'leave no way back'),
-    step('cap_bound', { keep: kept }, 'give up what reading does not need'),
-    step('capset', { effective: kept, permitted: kept, inheritable: 0n }, 'give up what reading does not need'),
-    step(
-      'prctl',
-      { option: PR_SET_NO_NEW_PRIVS, arg2: 1, arg3: 0, arg4: 0, arg5: 0 },
-      'make sure that it is never had again',
-    ),
-  ]
 }

@@ -1,37 +1,12 @@
 import { initPath } from '../host/init-path.ts'
 import { RecordReader } from '../host/launcher.ts'
 import { BerthError } from '../lib/error.ts'
-import { CAPABILITIES } from '../linux/capabilities.ts'
-import {
-  MNT_DETACH,
-  MOUNT_ATTR_NODEV,
-  MOUNT_ATTR_NOEXEC,
-  MOUNT_ATTR_NOSUID,
-  MOVE_MOUNT_F_EMPTY_PATH,
-  MS_PRIVATE,
-  OPEN_TREE_CLOEXEC,
-  OPEN_TREE_CLONE,
-} from '../linux/mount-flags.ts'
-import { CLONE_NEWIPC, CLONE_NEWNET, CLONE_NEWNS, CLONE_NEWUTS } from '../linux/namespaces.ts'
-import { AT_EMPTY_PATH, AT_RECURSIVE, AT_SYMLINK_NOFOLLOW, S_IFDIR } from '../linux/open-flags.ts'
-import { PR_SET_NO_NEW_PRIVS, PR_SET_PDEATHSIG } from '../linux/prctl.ts'
-import { SIGNALS } from '../linux/signals.ts'
 import { stepError } from '../plan/describe-failure.ts'
 import { encodePlan } from '../plan/encode.ts'
 import { SlotTable } from '../plan/slots.ts'
 import { hostPlan, type Plan, step } from '../plan/step.ts'
 import type { StepError } from '../plan/step-error.ts'
-
-/** What making files of any owner, mode, kind and attribute takes; CAP_SYS_ADMIN is for `trusted.overlay.opaque`. */
-const CAPABILITIES_KEPT = [
-  'CAP_CHOWN',
-  'CAP_DAC_OVERRIDE',
-  'CAP_FOWNER',
-  'CAP_FSETID',
-  'CAP_MKNOD',
-  'CAP_SETFCAP',
-  'CAP_SYS_ADMIN',
-] as const
+import { dieWithParent, dropPrivileges, enterTree, leaveHost, takeTree } from './confined-plan.ts'
 
 /**
  * The plan of a process that can reach nothing but `target`, an absolute path of an empty directory:
@@ -40,52 +15,12 @@ const CAPABILITIES_KEPT = [
 export function unpackPlan(target: string): Plan {
   const slots = new SlotTable()
   const root = slots.allocate('layer')
-  const kept = CAPABILITIES_KEPT.reduce((mask, name) => mask | (1n << BigInt(CAPABILITIES.indexOf(name))), 0n)
-  const cloneFlags = OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_SYMLINK_NOFOLLOW
-  const attrs = { set: MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC, clear: 0, propagation: MS_PRIVATE }
   const steps = [
-    step(
-      'prctl',
-      { option: PR_SET_PDEATHSIG, arg2: SIGNALS.SIGKILL, arg3: 0, arg4: 0, arg5: 0 },
-      'stop unpacking when nobody waits for it any more',
-    ),
-    step(
-      'unshare',
-      { flags: CLONE_NEWNS | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS },
-      'leave the network and the mounts of the host',
-    ),
-    step(
-      'mount_setattr',
-      { fd: null, path: '/', flags: AT_RECURSIVE, set: 0, clear: 0, propagation: MS_PRIVATE, userns: null },
-      'keep changes of mounts from the host',
-    ),
-    step('open_tree', { dir: null, path: target, flags: cloneFlags, out: root }, "take the layer's directory"),
-    step(
-      'check_type',
-      { fd: root, type: S_IFDIR, major: -1, minor: -1 },
-      "make sure that the layer's directory is one",
-    ),
-    step(
-      'mount_setattr',
-      { fd: root, path: '', flags: AT_EMPTY_PATH, ...attrs, userns: null },
-      'let nothing of the layer be executed or opened as a device',
-    ),
-    step(
-      'move_mount',
-      { from: root, to: null, path: '/', flags: MOVE_MOUNT_F_EMPTY_PATH },
-      "attach the layer's directory",
-    ),
-    step('fchdir', { fd: root }, "stand in the layer's directory"),
-    step('pivot_root', { newRoot: '.', putOld: '.' }, 'make it the root'),
-    step('umount', { path: '.', flags: MNT_DETACH }, "drop the host's filesystems"),
-    step('chdir', { path: '/' }, 'leave no way back'),
-    step('cap_bound', { keep: kept }, 'give up what unpacking does not need'),
-    step('capset', { effective: kept, permitted: kept, inheritable: 0n }, 'give up what unpacking does not need'),
-    step(
-      'prctl',
-      { option: PR_SET_NO_NEW_PRIVS, arg2: 1, arg3: 0, arg4: 0, arg5: 0 },
-      'make sure that it is never had again',
-    ),
+    dieWithParent('stop unpacking when nobody waits for it any more'),
+    ...leaveHost('leave the network and the mounts of the host'),
+    ...takeTree(target, root, { readonly: false }, "the layer's directory"),
+    ...enterTree(root),
+    ...dropPrivileges('writing'),
     step('unpack', { root }, 'unpack the layer'),
   ]
   return hostPlan(steps, slots.count)

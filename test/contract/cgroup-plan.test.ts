@@ -43,7 +43,7 @@ async function outputOf(plan: Plan): Promise<string> {
   const fd = openSync(file, 'w')
   try {
     const launched = await launch(plan, { stdio: ['ignore', fd, 'ignore'] })
-    await launched.exited
+    await launched.exited()
     return readFileSync(file, 'utf8')
   } finally {
     closeSync(fd)

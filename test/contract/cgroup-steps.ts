@@ -1,7 +1,7 @@
 import { mkdirSync, rmdirSync } from 'node:fs'
 import { dirname } from 'node:path'
 import { errnoOf, writeCgroupFile } from '../../src/host/cgroup/cgroup-file.ts'
-import { errnoNumber } from '../../src/lib/errno.ts'
+import { errnoNumber } from '../../src/lib/errno-name.ts'
 import type { Step } from '../../src/plan/step.ts'
 
 /**

@@ -197,7 +197,7 @@ export class TestContainer {
   /** Runs a script in it to its end. */
   async run(script: string, uid = 0): Promise<Ran> {
     const started = await this.start(script, uid)
-    const status = exitCodeOf((await started.exited) ?? -1)
+    const status = exitCodeOf((await started.exited()) ?? -1)
     await started.end()
     return { status, output: started.output() }
   }

@@ -39,7 +39,7 @@ describeSnapshotDriver({ driver: 'fuse-overlayfs', filesystem: 'ext4' }, check =
     await until(() => started.output().includes('of the base'))
     process.kill(serverOf(container).pid, 'SIGKILL')
     // SIGBUS for what of the program was not read yet, or ENOTCONN.
-    await started.exited
+    await started.exited()
     expect(started.output()).toMatch(/Bus error|not connected/)
     await started.end()
     expect((await container.run('cat base')).output).toBe('of the base')

@@ -268,12 +268,12 @@ function checkFailures(check: Check, { driver, filesystem }: BoxKind): void {
     const many = Array.from({ length: 3000 }, (_, index) => ({ name: `many/${index}`, content: `${index}` }))
     const stack = await box.stack(many)
     const program = join(import.meta.dir, 'snapshot-create.ts')
+    // The moments of the kill.
     for (const delayMs of [0, 2, 5, 10, 20, 40, 80]) {
       const target = box.newDirectory()
       const child = Bun.spawn([process.execPath, program, driver, box.data, target, ...stack.lowers], {
         stdio: ['ignore', 'pipe', 'inherit'],
       })
-      // It says when it begins: what comes before is no part of what is tested.
       await child.stdout.getReader().read()
       await Bun.sleep(delayMs)
       child.kill('SIGKILL')

@@ -7,7 +7,7 @@ import type { OpName } from '../../src/plan/ops.ts'
 const COMPOSERS = join(import.meta.dir, '../../src/runtime')
 
 /** Composers of other plans than a container's. */
-const OTHER_PLANS = ['compose-exec.ts', 'compose-relay.ts']
+const OTHER_PLANS = ['compose-exec.ts', 'compose-finish.ts', 'compose-relay.ts']
 
 /** What the machine lets a container's plan have. */
 export interface Machine {

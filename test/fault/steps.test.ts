@@ -1,8 +1,6 @@
 /** A failure before every step of every stage of containers that have every kind of step: an error that names it, and nothing left. */
 
-import { afterAll, beforeAll, describe, expect } from 'bun:test'
-import { chmodSync, mkdtempSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { describe, expect } from 'bun:test'
 import { join } from 'node:path'
 import type { OpName } from '../../src/plan/ops.ts'
 import { type Plan, STAGES } from '../../src/plan/step.ts'
@@ -12,7 +10,6 @@ import { type CreatedContainer, createContainer, prepareContainer } from '../../
 import { deleteContainer } from '../../src/runtime/delete.ts'
 import { startContainer } from '../../src/runtime/start.ts'
 import { containerState } from '../../src/runtime/state.ts'
-import { make } from '../native/init-driver.ts'
 import { requirement, testIf } from '../support/requirement.ts'
 import { composableOps } from './composable-ops.ts'
 import {
@@ -26,50 +23,28 @@ import {
   placesOf,
   signalAt,
 } from './inject.ts'
-import { Mark } from './leftovers.ts'
-import { createOptions, listenForFds, makeBundle, makeScenery, SCENES, type SceneName } from './scenes.ts'
+import { createOptions, makeBundle, SCENES, type SceneName } from './scenes.ts'
+import { setUp } from './set-up.ts'
 
 const SIGKILL = 9
 const TIMEOUT_MS = 60_000
-const base = mkdtempSync(join(tmpdir(), 'berth-fault-'))
+const suite = setUp('fault')
 const hostLink = `bf${process.pid}`
-let mark: Mark
-let sockets: Disposable
-let made = 0
-
-beforeAll(() => {
-  make('berth-init')
-  chmodSync(base, 0o711)
-  makeScenery(base)
-  sockets = listenForFds(base)
-  mark = new Mark(base)
-})
-
-afterAll(() => {
-  sockets[Symbol.dispose]()
-  mark[Symbol.dispose]()
-  rmSync(base, { recursive: true })
-})
 
 const test = testIf('root', 'userns', 'overlay', 'idmapped mounts')
-
-/** A container id that no other has, and none of them is part of another. */
-function nextId(): string {
-  return `bf${process.pid}x${String(made++).padStart(5, '0')}z`
-}
 
 function netDeviceOf(scene: SceneName): string | null {
   return scene === 'shim' && requirement('command ip').ok ? hostLink : null
 }
 
 async function planOf(scene: SceneName, netDevice = netDeviceOf(scene)): Promise<Plan> {
-  const id = nextId()
-  const bundle = makeBundle(base, scene, id, netDevice)
+  const id = suite.nextId()
+  const bundle = makeBundle(suite.base, scene, id, netDevice)
   const prepared = await prepareContainer(
     id,
     readBundle(bundle),
-    join(mark.stateRoot, id),
-    createOptions(mark, scene, bundle),
+    join(suite.mark.stateRoot, id),
+    createOptions(suite.mark, scene, bundle),
   )
   return prepared.plan
 }
@@ -80,16 +55,16 @@ async function create(
   id: string,
   onPlan: (plan: Plan) => Plan,
 ): Promise<{ readonly error: unknown } | { readonly created: CreatedContainer }> {
-  const bundle = makeBundle(base, scene, id, netDeviceOf(scene))
+  const bundle = makeBundle(suite.base, scene, id, netDeviceOf(scene))
   try {
-    return { created: await createContainer(id, { ...createOptions(mark, scene, bundle), onPlan }) }
+    return { created: await createContainer(id, { ...createOptions(suite.mark, scene, bundle), onPlan }) }
   } catch (error) {
     return { error }
   }
 }
 
 async function remove(id: string): Promise<void> {
-  await deleteContainer(id, { root: mark.stateRoot, systemdCgroup: false, warn: () => {}, force: true })
+  await deleteContainer(id, { root: suite.mark.stateRoot, systemdCgroup: false, warn: () => {}, force: true })
 }
 
 function nameOf(scene: SceneName, { stage, index }: Place): string {
@@ -119,7 +94,7 @@ function expectLinkBack(scene: SceneName, what: string): void {
 
 /** After `start` the step fails in the container; `start` reports it and leaves a stopped container. */
 async function expectStartFails(id: string, index: number, what: string): Promise<void> {
-  const options = { root: mark.stateRoot, systemdCgroup: false, warn: () => {} }
+  const options = { root: suite.mark.stateRoot, systemdCgroup: false, warn: () => {} }
   await expect(startContainer(id, options), what).rejects.toThrow(new RegExp(`step ${index} of stage exec: .*ENOENT`))
   await expectStopped(id, what)
   await deleteContainer(id, { ...options, force: false })
@@ -128,7 +103,7 @@ async function expectStartFails(id: string, index: number, what: string): Promis
 /** The process ends a moment after its last word. Nobody hears of a failure right before the wait, where no plan has a step. */
 async function expectStopped(id: string, what: string): Promise<void> {
   const deadline = performance.now() + 5000
-  const status = () => containerState(id, { root: mark.stateRoot, systemdCgroup: false, warn: () => {} }).status
+  const status = () => containerState(id, { root: suite.mark.stateRoot, systemdCgroup: false, warn: () => {} }).status
   while (status() !== 'stopped') {
     if (performance.now() > deadline) throw new Error(`${what}: the container is ${status()}, expected stopped`)
     await Bun.sleep(1)
@@ -152,9 +127,9 @@ async function placesOfScene(scene: SceneName): Promise<{ readonly plan: Plan; r
 
 async function failEverywhere(scene: SceneName): Promise<void> {
   const { plan, places } = await placesOfScene(scene)
-  mark.resetOwnFiles()
+  suite.mark.resetOwnFiles()
   for (const place of places) {
-    const id = nextId()
+    const id = suite.nextId()
     const what = nameOf(scene, place)
     const outcome = await create(scene, id, each => failAt(each, place))
     await using _ = { [Symbol.asyncDispose]: () => remove(id) }
@@ -168,7 +143,7 @@ async function failEverywhere(scene: SceneName): Promise<void> {
       expect(mayBeSkipped(plan, place), `${what}: the failure was not noticed`).toBe(true)
       await remove(id)
     }
-    await mark.expectNothing(id, what)
+    await suite.mark.expectNothing(id, what)
     expectLinkBack(scene, what)
   }
 }
@@ -182,7 +157,7 @@ function expectNamed(error: unknown, place: Place, what: string): void {
 
 async function killEverywhere(scene: SceneName): Promise<void> {
   const { plan, places } = await placesOfScene(scene)
-  mark.resetOwnFiles()
+  suite.mark.resetOwnFiles()
   for (const place of places) {
     const { stage, index } = place
     if (stage === 'host' || stage === 'parent')
@@ -193,7 +168,7 @@ async function killEverywhere(scene: SceneName): Promise<void> {
 }
 
 async function expectKilled(scene: SceneName, plan: Plan, place: Place, onPlan: (plan: Plan) => Plan): Promise<void> {
-  const id = nextId()
+  const id = suite.nextId()
   const what = nameOf(scene, place)
   let isOver = false
   const creating = create(scene, id, onPlan).finally(() => {
@@ -201,7 +176,7 @@ async function expectKilled(scene: SceneName, plan: Plan, place: Place, onPlan: 
   })
   // The launcher ends itself in its own stages; in the child's it is ended from here, when the child has come to the place.
   if (place.stage === 'child' || place.stage === 'exec')
-    if (await mark.blocked(() => isOver)) process.kill(mark.launcher() ?? Number.NaN, 'SIGKILL')
+    if (await suite.mark.blocked(() => isOver)) process.kill(suite.mark.launcher() ?? Number.NaN, 'SIGKILL')
   const outcome = await creating
   await using _ = { [Symbol.asyncDispose]: () => remove(id) }
   if ('error' in outcome) expect(outcome.error, what).toMatchObject({ category: 'cancelled' })
@@ -209,8 +184,8 @@ async function expectKilled(scene: SceneName, plan: Plan, place: Place, onPlan: 
     expect(mayBeSkipped(plan, place), `${what}: the launcher was not needed`).toBe(true)
     await remove(id)
   }
-  mark.drain()
-  await mark.expectNothing(id, what)
+  suite.mark.drain()
+  await suite.mark.expectNothing(id, what)
   expectLinkBack(scene, what)
 }
 

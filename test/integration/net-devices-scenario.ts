@@ -110,7 +110,7 @@ async function start(scenario: Scenario, state: string): Promise<Started> {
     const launched = await launch(plan(scenario, state, moves).finish(), {
       stdio: [openSync('/dev/null', 'r'), out, 2],
     })
-    const status = await launched.exited
+    const status = await launched.exited()
     const inside = readFileSync(join(state, 'out'), 'utf8')
     if (status !== 0) throw new Error(`the container's program ended with wait status ${status}`)
     return { moves, inside: JSON.parse(inside), error: null }

@@ -10,6 +10,7 @@ import { type ArchiveFormat, saveImages } from '../../src/image/save-images.ts'
 import { OCI_INDEX } from '../../src/oci/media-types.ts'
 import { parsePlatform } from '../../src/oci/platform.ts'
 import { sha256, tagged } from '../image/layout-builder.ts'
+import { until } from '../runtime/verbs-machine.ts'
 import { testIf } from '../support/requirement.ts'
 import { archive } from '../support/tar-archive.ts'
 import { configOf, dockerArchive, dockerEntries, dockerManifest, layerOf, StoreBox } from './store-box.ts'
@@ -190,5 +191,31 @@ describe('berth save', () => {
     expect(stderr).toContain('digest')
     expect(status).toBe(125)
     expect(readdirSync(box.base)).toEqual(['data'])
+  })
+})
+
+describe('interrupted', () => {
+  test('berth load ends with the signal while it waits for its archive, and leaves nothing', async () => {
+    using box = new StoreBox()
+    await box.load(dockerArchive(image))
+    const process = box.start(['load'])
+    process.stdin.write(dockerArchive({ layers: [layerOf('big', 'x'.repeat(500_000))] }).subarray(0, 300_000))
+    await process.stdin.flush()
+    await until(() => readdirSync(box.path('data/content/ingest')).length > 0)
+    process.kill('SIGTERM')
+    expect(await process.exited).toBe(128 + 15)
+    expect((await box.store()).records.list()).toHaveLength(1)
+    expect(readdirSync(box.path('data/content/ingest'))).toEqual([])
+  })
+
+  test('berth save ends in order when nobody reads on', async () => {
+    using box = new StoreBox()
+    await box.load(dockerArchive({ layers: [layerOf('big', 'x'.repeat(5_000_000))] }))
+    const process = box.start(['save', 'example.com/app:1'])
+    const reader = process.stdout.getReader()
+    await reader.read()
+    await reader.cancel()
+    expect(await process.exited).toBe(125)
+    expect(await new Response(process.stderr).text()).toMatch(/^berth: Cannot write to standard output: .*\n$/)
   })
 })

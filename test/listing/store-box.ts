@@ -10,6 +10,9 @@ import { finish, type Outcome } from '../runtime/verbs-machine.ts'
 import { ROOT } from '../support/group.ts'
 import { type ArchiveEntry, archive } from '../support/tar-archive.ts'
 
+/** `berth` from source. */
+export const BERTH: readonly string[] = [process.execPath, join(ROOT, 'src/cli/main.ts')]
+
 /** Everything that a test of images takes; disposing of it removes it all. */
 export class StoreBox implements Disposable {
   readonly base: string = mkdtempSync(join(tmpdir(), 'berth-listing-'))
@@ -43,14 +46,6 @@ export class StoreBox implements Disposable {
 
   /** `berth ARGS` from source. */
   async berth(args: readonly string[], stdin: Uint8Array = new Uint8Array()): Promise<Outcome> {
-    const command = [
-      process.execPath,
-      join(ROOT, 'src/cli/main.ts'),
-      '--root',
-      this.data,
-      '--run-root',
-      this.path('run'),
-    ]
     const options = {
       cwd: this.base,
       stdin,
@@ -58,7 +53,16 @@ export class StoreBox implements Disposable {
       stderr: 'pipe',
       env: { ...process.env, TZ: 'UTC' },
     } as const
-    return await finish(Bun.spawn([...command, ...args], options))
+    return await finish(Bun.spawn([...this.#command, ...args], options))
+  }
+
+  /** `berth ARGS` that goes on. */
+  start(args: readonly string[]): Bun.Subprocess<'pipe', 'pipe', 'pipe'> {
+    return Bun.spawn([...this.#command, ...args], { stdin: 'pipe', stdout: 'pipe', stderr: 'pipe', cwd: this.base })
+  }
+
+  get #command(): readonly string[] {
+    return [...BERTH, '--root', this.data, '--run-root', this.path('run')]
   }
 
   /** `berth ARGS`, which has to succeed; what it prints. */

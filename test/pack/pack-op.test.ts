@@ -10,7 +10,7 @@ import { type TreeHandler, TreeReader } from '../../src/snapshot/tree-reader.ts'
 import { run as shell, TemporaryDirectory } from '../image/tree.ts'
 import { BUILDS, type Build, make, type Outcome, plan, run as runInit, s, slot } from '../native/init-driver.ts'
 import { testIf } from '../support/requirement.ts'
-import { setXattr } from './xattr.ts'
+import { setXattr } from '../support/xattr.ts'
 
 const rootTest = testIf('root')
 

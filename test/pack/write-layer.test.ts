@@ -24,7 +24,7 @@ import type { VeilPath } from '../../src/snapshot/veil-view.ts'
 import { type Compression, type WrittenLayer, writeLayer, writeTree } from '../../src/snapshot/write-layer.ts'
 import { run, TemporaryDirectory, treeOf } from '../image/tree.ts'
 import { testIf } from '../support/requirement.ts'
-import { aclValue, capabilityValue, setXattr } from './xattr.ts'
+import { aclValue, capabilityValue, setXattr } from '../support/xattr.ts'
 
 const rootTest = testIf('root')
 const RANGE = { start: 1_400_000, size: 65_536 }

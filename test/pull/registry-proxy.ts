@@ -74,7 +74,8 @@ function forward(registry: string, incoming: IncomingMessage, outgoing: ServerRe
   const [hostname, port] = registry.split(':')
   const { method, url: path, headers } = incoming
   const asked = requestOf({ hostname, port, method, path, headers, agent: false }, answer => {
-    outgoing.writeHead(answer.statusCode ?? 502, answer.headers)
+    const { 'content-length': _, ...unsized } = answer.headers
+    outgoing.writeHead(answer.statusCode ?? 502, fate?.kind === 'change' ? unsized : answer.headers)
     if (fate === null) {
       answer.pipe(outgoing)
       return

@@ -38,12 +38,24 @@ afterAll(async () => {
   if (isPossible) await scene[Symbol.asyncDispose]()
 })
 
+const opened: StateDatabase[] = []
+
+/** What the engine of a box knows; closed with the test. */
 function recordsOf(box: EngineBox): ImageRecords {
-  return new ImageRecords(new StateDatabase(box.data).sqlite)
+  const database = new StateDatabase(box.data)
+  opened.push(database)
+  return new ImageRecords(database.sqlite)
 }
 
 function runTest(name: string, run: (box: EngineBox) => Promise<unknown>): void {
-  engineTest(name, run, NEEDS)
+  const runAndClose = async (box: EngineBox): Promise<void> => {
+    try {
+      await run(box)
+    } finally {
+      for (const database of opened.splice(0)) database.sqlite.close()
+    }
+  }
+  engineTest(name, runAndClose, NEEDS)
 }
 
 describe('berth run IMAGE', () => {

@@ -4,7 +4,7 @@ import { OCI_RUNTIME_SPEC_VERSION } from '../../oci/runtime-spec.ts'
 import type { RuntimeOptions } from '../../runtime/runtime-options.ts'
 import { type Grammar, helpText, type Option, type ParsedOptions, parseOptions, UsageError } from '../options.ts'
 import { Log } from './log.ts'
-import type { RuntimeVerb } from './verb.ts'
+import type { RuntimeCall, RuntimeVerb } from './verb.ts'
 
 const HELP: Option = { name: 'help', short: 'h', kind: 'flag', help: 'show this text' }
 
@@ -25,6 +25,12 @@ const GLOBAL: Grammar = {
       kind: 'value',
       value: 'PATH',
       help: 'accepted for compatibility; checkpoints are not made by this runtime',
+    },
+    {
+      name: 'launcher',
+      kind: 'value',
+      value: 'FD',
+      help: 'given by berth-runc, which has started this program: the connection to it',
     },
     HELP,
     { name: 'version', short: 'v', kind: 'flag', help: 'show the version' },
@@ -52,6 +58,8 @@ const VERBS: Readonly<Record<string, () => Promise<RuntimeVerb>>> = {
 
 /** Runs one command of the runtime; what `berth runtime` and a program called `runc` do. */
 export async function runtimeCommand(args: readonly string[]): Promise<number> {
+  // berth-runc sets it for us (native/front.c), not for the programs that we start.
+  delete process.env['BUN_JSC_useJIT']
   const global = parseOptions(GLOBAL, args)
   if (global.flag('version')) {
     console.log(`berth version ${manifest.version}\nspec: ${OCI_RUNTIME_SPEC_VERSION}`)
@@ -71,14 +79,27 @@ export async function runtimeCommand(args: readonly string[]): Promise<number> {
     const verb = await VERBS[word]?.()
     if (verb === undefined)
       throw new UsageError(GLOBAL, `Cannot run command "${word}": the runtime has none of that name`)
-    return await runVerb(verb, rest, global, log)
+    const fd = global.value('launcher')
+    // berth-runc names its connection first.
+    const own = args.slice(fd === undefined ? 0 : 2, args.length - global.operands.length)
+    const caller = {
+      launcherFd: fd === undefined ? null : readLauncher(fd),
+      command: [process.execPath, 'runtime', ...own],
+    }
+    return await runVerb(verb, rest, global, { ...caller, log })
   } catch (error) {
     log.failure(error)
     return 1
   }
 }
 
-async function runVerb(verb: RuntimeVerb, args: readonly string[], global: ParsedOptions, log: Log): Promise<number> {
+async function runVerb(
+  verb: RuntimeVerb,
+  args: readonly string[],
+  global: ParsedOptions,
+  caller: Pick<RuntimeCall, 'launcherFd' | 'command' | 'log'>,
+): Promise<number> {
+  const { log } = caller
   const parsed = parseOptions({ ...verb.grammar, options: [...verb.grammar.options, HELP] }, args)
   if (parsed.flag(HELP.name)) {
     console.log(helpText(verb.grammar, 'berth'))
@@ -95,7 +116,12 @@ async function runVerb(verb: RuntimeVerb, args: readonly string[], global: Parse
     warn: message => log.warn(message),
     ...(global.flag('debug') && { debug: (message: string) => log.debug(message) }),
   }
-  return await verb.run({ options, log, parsed })
+  return await verb.run({ ...caller, options, parsed })
+}
+
+function readLauncher(text: string): number {
+  if (/^\d{1,6}$/.test(text)) return Number(text)
+  throw new UsageError(GLOBAL, `Cannot use --launcher "${text}": expected the number of an fd`)
 }
 
 function readRootless(text = 'auto'): boolean | null {

@@ -1,3 +1,4 @@
+import { GivenLauncher } from '../../host/given-launcher.ts'
 import { runContainer } from '../../runtime/run.ts'
 import type { Grammar } from '../options.ts'
 import { CREATE_OPTIONS, readCreateOptions } from './create-options.ts'
@@ -19,8 +20,12 @@ const grammar: Grammar = {
 export const runVerb: RuntimeVerb = {
   grammar,
   async run(call) {
+    const { launcherFd, command } = call
     return await runContainer(idOperand(call, grammar), {
       ...call.options,
+      ...(launcherFd !== null && {
+        front: { launcher: new GivenLauncher(launcherFd), command },
+      }),
       ...readCreateOptions(call),
       detach: call.parsed.flag('detach'),
       keep: call.parsed.flag('keep'),

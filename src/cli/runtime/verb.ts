@@ -7,6 +7,10 @@ import type { Log } from './log.ts'
 export interface RuntimeCall {
   readonly options: RuntimeOptions
   readonly log: Log
+  /** The connection to the launcher that has started this program; null: nobody has. */
+  readonly launcherFd: number | null
+  /** This program and its arguments up to the command. */
+  readonly command: readonly string[]
   /** The command's own options and operands. */
   readonly parsed: ParsedOptions
 }

@@ -1,4 +1,4 @@
-import { rmdirSync } from 'node:fs'
+import { existsSync, rmdirSync } from 'node:fs'
 import { BerthError } from '../../lib/error.ts'
 import { childCgroups, errnoOf, isGone, readCgroupFile } from './cgroup-file.ts'
 
@@ -66,7 +66,8 @@ function removeNow(dir: string): boolean {
     rmdirSync(dir)
     return true
   } catch (error) {
-    if (isGone(error)) return true
+    // EROFS comes before anybody looks whether it is there; a cgroup that could not be made there need not be removed.
+    if (isGone(error) || !existsSync(dir)) return true
     // EBUSY: processes or cgroups below. ENOTEMPTY never comes from cgroupfs, whose directories are never empty.
     if (errnoOf(error) !== 'EBUSY') {
       throw new BerthError('forbidden', `Cannot remove cgroup "${dir}": ${errnoOf(error)}`, { cause: error })

@@ -1,4 +1,4 @@
-import { errnoNumber } from '../../lib/errno.ts'
+import { errnoNumber } from '../../lib/errno-name.ts'
 import { BerthError, messageOf } from '../../lib/error.ts'
 import type { CgroupSetting } from '../../linux/cgroup/setting.ts'
 import { errnoOf, readCgroupFile, writeCgroupFile } from './cgroup-file.ts'

@@ -1,4 +1,4 @@
-import { ERRNO } from '../../lib/errno.ts'
+import { EINVAL } from '../../lib/errno.ts'
 import { parseCpuList } from '../cpu-set.ts'
 import type { CpuResources, Int64 } from './resources.ts'
 import { type CgroupSetting, invalid, isSet, setting, unsupported } from './setting.ts'
@@ -34,7 +34,7 @@ export function cpuSettingsV1(cpu: CpuResources): readonly CgroupSetting[] {
   const quota = isSet(cpu.quota) ? cpu.quota : undefined
   // A smaller period or a larger burst may exceed the parent's quota until the new quota is there (EINVAL); so each is
   // written before and, when there is a quota, once more after.
-  const early = quota === undefined ? {} : { tolerate: [ERRNO.EINVAL] }
+  const early = quota === undefined ? {} : { tolerate: [EINVAL] }
   const period = isSet(cpu.period)
     ? (['cpu.cfs_period_us', cpu.period, 'length of a bandwidth period'] as const)
     : undefined
@@ -62,7 +62,7 @@ function realtimeSettings(cpu: CpuResources): readonly CgroupSetting[] {
       setting('cpu', 'cpu.rt_period_us', period ?? 0, 'length of a real-time period', tolerate ? { tolerate } : {}),
     )
   // Runtime and period bound each other, as quota and period do.
-  if (period !== undefined) write(runtime === undefined ? undefined : [ERRNO.EINVAL])
+  if (period !== undefined) write(runtime === undefined ? undefined : [EINVAL])
   if (runtime !== undefined) {
     settings.push(setting('cpu', 'cpu.rt_runtime_us', runtime, 'real-time CPU time per period'))
     if (period !== undefined) write()
@@ -86,7 +86,7 @@ export function cpuSettingsV2(cpu: CpuResources): readonly CgroupSetting[] {
   const bandwidth = isSet(cpu.quota) || isSet(cpu.period)
   const burst = (tolerate: readonly number[]) =>
     settings.push(setting('cpu', 'cpu.max.burst', cpu.burst ?? 0, 'unused quota that may be kept', { tolerate }))
-  if (cpu.burst !== undefined) burst(bandwidth ? [ERRNO.EINVAL] : [])
+  if (cpu.burst !== undefined) burst(bandwidth ? [EINVAL] : [])
   if (bandwidth) {
     const quota = isSet(cpu.quota) && cpu.quota > 0 ? cpu.quota : 'max'
     const period = isSet(cpu.period) ? cpu.period : DEFAULT_CPU_PERIOD_MICROSECONDS

@@ -35,11 +35,11 @@ function allow(
   minor: number | undefined,
   access: string,
 ): DeviceCgroupRule {
-  return Object.freeze({ allow: true, type, major, minor, access })
+  return { allow: true, type, major, minor, access }
 }
 
 /** What every container may use: it may make any node, and use the nodes that every /dev has. */
-export const defaultDeviceRules: readonly DeviceCgroupRule[] = Object.freeze([
+export const defaultDeviceRules: readonly DeviceCgroupRule[] = [
   allow('c', undefined, undefined, 'm'),
   allow('b', undefined, undefined, 'm'),
   allow('c', 1, 3, 'rwm'), // null
@@ -51,7 +51,7 @@ export const defaultDeviceRules: readonly DeviceCgroupRule[] = Object.freeze([
   allow('c', 5, 1, 'rwm'), // console
   allow('c', 5, 2, 'rwm'), // ptmx
   allow('c', 136, undefined, 'rwm'), // pts/*
-])
+]
 
 /**
  * Applies rules in their order, the last match deciding per kind of access, starting from "nothing is allowed".

@@ -26,9 +26,12 @@ export function parseProcCgroup(text: string): readonly CgroupMembership[] {
     .split('\n')
     .filter(line => line !== '')
     .map(line => {
-      const match = /^\d+:([^:]*):(.*)$/.exec(line)
-      if (match === null) throw new BerthError('internal', `Cannot read /proc/self/cgroup: malformed line "${line}"`)
-      return { controllers: (match[1] ?? '').split(',').filter(name => name !== ''), path: match[2] ?? '/' }
+      const first = line.indexOf(':')
+      const second = line.indexOf(':', first + 1)
+      if (first < 1 || second < 0)
+        throw new BerthError('internal', `Cannot read /proc/self/cgroup: malformed line "${line}"`)
+      const controllers = line.slice(first + 1, second)
+      return { controllers: controllers === '' ? [] : controllers.split(','), path: line.slice(second + 1) }
     })
 }
 
@@ -44,7 +47,9 @@ const V1_FLAGS: ReadonlySet<string> = new Set(
  * Source: proc_pid_mountinfo(5).
  */
 export function parseCgroupMounts(mountinfo: string): readonly CgroupMount[] {
-  return parseMountInfo(mountinfo).flatMap(({ fstype, mountPoint, root, options, superOptions }) => {
+  // The type follows the lone hyphen. A host with many containers has thousands of other lines.
+  const lines = mountinfo.split('\n').filter(line => line.includes(' - cgroup'))
+  return parseMountInfo(lines.join('\n')).flatMap(({ fstype, mountPoint, root, options, superOptions }) => {
     if (fstype !== 'cgroup' && fstype !== 'cgroup2') return []
     const controllers = superOptions.filter(word => !V1_FLAGS.has(word) && !word.startsWith('release_agent='))
     return [

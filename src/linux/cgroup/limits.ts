@@ -1,4 +1,4 @@
-import { ERRNO } from '../../lib/errno.ts'
+import { ENOENT } from '../../lib/errno.ts'
 import type { HugepageLimit, Int64, NetworkResources, RdmaLimit } from './resources.ts'
 import { type CgroupSetting, invalid, isSet, setting, unsupported } from './setting.ts'
 
@@ -19,7 +19,7 @@ export function hugetlbSettings(limits: readonly HugepageLimit[], version: 1 | 2
     return [
       setting('hugetlb', `hugetlb.${pageSize}.${suffix}`, limit, `huge pages of ${pageSize} in use`),
       setting('hugetlb', `hugetlb.${pageSize}.rsvd.${suffix}`, limit, `huge pages of ${pageSize} reserved`, {
-        tolerate: [ERRNO.ENOENT],
+        tolerate: [ENOENT],
       }),
     ]
   })

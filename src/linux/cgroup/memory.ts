@@ -1,4 +1,4 @@
-import { ERRNO } from '../../lib/errno.ts'
+import { ENOENT } from '../../lib/errno.ts'
 import type { Int64, MemoryResources } from './resources.ts'
 import { type CgroupSetting, invalid, isSet, setting, unsupported } from './setting.ts'
 
@@ -44,10 +44,7 @@ function limitsV1(memory: MemoryResources, currentLimitBytes: Int64 | undefined)
   const limitSetting = limit === undefined ? [] : [setting('memory', LIMIT_V1, limit, 'memory')]
   // Unlimited memory means unlimited swap too, where the kernel accounts swap.
   if (isUnlimited(limit) && swap === undefined) {
-    return [
-      setting('memory', SWAP_V1, -1, 'memory and swap, before memory', { tolerate: [ERRNO.ENOENT] }),
-      ...limitSetting,
-    ]
+    return [setting('memory', SWAP_V1, -1, 'memory and swap, before memory', { tolerate: [ENOENT] }), ...limitSetting]
   }
   const swapSetting = swap === undefined ? [] : [setting('memory', SWAP_V1, swap, 'memory and swap together')]
   // The kernel keeps limit ≤ memsw at every moment: when rising, memsw goes first, when falling, the limit does.
@@ -87,7 +84,7 @@ export function memorySettingsV2(memory: MemoryResources, oomGroup: boolean): re
   const swap = swapMaxV2(memory)
   if (swap !== undefined) {
     // A kernel without swap accounting has no such file; unlimited or no swap is then what it does anyway.
-    const tolerate = swap === 'max' || BigInt(swap) === 0n ? [ERRNO.ENOENT] : []
+    const tolerate = swap === 'max' || BigInt(swap) === 0n ? [ENOENT] : []
     settings.push(setting('memory', 'memory.swap.max', swap, 'swap', { tolerate }))
   }
   const max = (value: Int64) => (value < 0 ? 'max' : value)
@@ -99,7 +96,7 @@ export function memorySettingsV2(memory: MemoryResources, oomGroup: boolean): re
   }
   if (oomGroup) {
     const note = 'out of memory ends all of it, not a part'
-    settings.push(setting('memory', 'memory.oom.group', '1', note, { tolerate: [ERRNO.ENOENT] }))
+    settings.push(setting('memory', 'memory.oom.group', '1', note, { tolerate: [ENOENT] }))
   }
   return settings
 }

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'bun:test'
-import { ERRNO } from '../../lib/errno.ts'
+import { ENOENT } from '../../lib/errno.ts'
 import { cpuWeightOfShares } from './cpu.ts'
 import { type LinuxResources, resourceWarnings } from './resources.ts'
 import type { CgroupSetting } from './setting.ts'
@@ -151,7 +151,7 @@ describe('v2Settings()', () => {
     expect(lines(settings)).toEqual(['pids.max=1', 'io.max=8:0 rbps=1', 'io.max=8:16 rbps=2'])
   })
   test('tolerates a kernel without swap accounting only where nothing is lost', () => {
-    expect(v2Settings({ memory: { limit: 1, swap: 1 } })[0]?.tolerate).toEqual([ERRNO.ENOENT])
+    expect(v2Settings({ memory: { limit: 1, swap: 1 } })[0]?.tolerate).toEqual([ENOENT])
     expect(v2Settings({ memory: { limit: 1, swap: 2 } })[0]?.tolerate).toEqual([])
   })
 })
