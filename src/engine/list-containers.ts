@@ -40,7 +40,8 @@ export async function removeContainer(text: string, force: boolean, engine: Engi
     )
   await deleteContainer(row.id, { root: engine.roots.run, systemdCgroup: false, warn: engine.warn, force: true })
   await removeContainerDirectory(containerDirectory(engine.roots, row.id), engine.snapshots)
-  engine.database.remove(row.id)
+  const { removeRow } = await import('./release-content.ts')
+  await removeRow(row, engine)
 }
 
 /**

@@ -1,0 +1,22 @@
+import { openImageStore } from '../image/image-store.ts'
+import type { Engine } from './run-container.ts'
+import type { ContainerRow } from './state-database.ts'
+
+/**
+ * Removes a container's row, and with it the content that the container was the last to need: that of an image which was removed before.
+ * Layers from elsewhere stay for a while, as the next container of the same layout needs them again.
+ */
+export async function removeRow({ id, imageDigest }: ContainerRow, { roots, database }: Engine): Promise<void> {
+  const store = await openImageStore(roots.data, database.sqlite)
+  const { records, content, layers } = store
+  const isGone = imageDigest !== null && records.list().every(({ digest }) => digest !== imageDigest)
+  const kept = isGone ? records.needs().filter(need => need.by === 'container' && need.id === id) : []
+  database.remove(id)
+  if (kept.length === 0) return
+  const digests = (kind: 'blob' | 'layer') => kept.filter(need => need.kind === kind).map(({ digest }) => digest)
+  records.collect({ blob: digests('blob'), layer: digests('layer') }, garbage => {
+    content.removeNow(garbage.blob)
+    layers.condemnNow(garbage.layer)
+  })
+  await layers.removeCondemned()
+}
