@@ -2,6 +2,7 @@ import type { GivenRoots } from '../engine/data-root.ts'
 import { keepSpace } from '../engine/keep-space.ts'
 import { containerFilter, type PrunedContainer, pruneContainers } from '../engine/prune-containers.ts'
 import { openEngine } from '../engine/run-container.ts'
+import { withReserve } from '../engine/space-reserve.ts'
 import { humanSize } from '../lib/human-size.ts'
 import { confirm } from './confirm.ts'
 import { type Grammar, helpText, parseOptions, UsageError } from './options.ts'
@@ -29,7 +30,7 @@ export async function containerPruneCommand(args: readonly string[], roots: Give
   const filter = containerFilter(parsed.values('filter'), Date.now())
   if (!parsed.flag('force') && !(await confirm('This will remove all stopped containers.'))) return 0
   const engine = openEngine(roots, message => console.error(`berth: warning: ${message}`))
-  const pruned = await pruneContainers(engine, { filter })
+  const pruned = await withReserve(engine.roots.data, () => pruneContainers(engine, { filter }))
   await keepSpace(engine)
   for (const line of prunedContainers(pruned)) console.log(line)
   const freedBytes = pruned.reduce((sum, { diskBytes }) => sum + diskBytes, 0)

@@ -1,5 +1,6 @@
 import type { GivenRoots } from '../engine/data-root.ts'
 import { openEngineWithImages } from '../engine/open-images.ts'
+import { withReserve } from '../engine/space-reserve.ts'
 import { imageFilter, PRUNE_FILTERS } from '../image/image-filter.ts'
 import { pruneImages } from '../image/prune-images.ts'
 import type { RemovedImage } from '../image/remove-image.ts'
@@ -32,7 +33,8 @@ export async function imagePruneCommand(args: readonly string[], roots: GivenRoo
       `Cannot prune "${parsed.operands[0]}": expected no images, they are found by what uses them`,
     )
   }
-  const { images } = await openEngineWithImages(roots, message => console.error(`berth: warning: ${message}`))
+  const engine = await openEngineWithImages(roots, message => console.error(`berth: warning: ${message}`))
+  const { images, roots: places } = engine
   // The filter is read before the question, so that a mistake in it is told first. `dangling=false` means --all.
   const filters = parsed.values('filter')
   const isAll = parsed.flag('all') || filters.some(text => /^dangling=(?:false|0|f)$/i.test(text))
@@ -41,7 +43,7 @@ export async function imagePruneCommand(args: readonly string[], roots: GivenRoo
   const filter = imageFilter(others, images.records, Date.now(), PRUNE_FILTERS)
   const what = isAll ? 'all images without at least one container associated to them' : 'all dangling images'
   if (!parsed.flag('force') && !(await confirm(`This will remove ${what}.`))) return 0
-  const removed = await pruneImages(images, { all: isAll, filter })
+  const removed = await withReserve(places.data, () => pruneImages(images, { all: isAll, filter }))
   for (const line of prunedImages(removed)) console.log(line)
   const freedBytes = removed.reduce((sum, each) => sum + each.freedBytes, 0)
   console.log(`Total reclaimed space: ${humanSize(freedBytes, 4)}`)

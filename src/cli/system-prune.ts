@@ -2,6 +2,7 @@ import { collectGarbage } from '../engine/collect-garbage.ts'
 import type { GivenRoots } from '../engine/data-root.ts'
 import { type EngineWithImages, openEngineWithImages } from '../engine/open-images.ts'
 import { containerFilter, pruneContainers } from '../engine/prune-containers.ts'
+import { withReserve } from '../engine/space-reserve.ts'
 import { ContentUsage } from '../image/content-usage.ts'
 import { imageFilter, PRUNE_FILTERS } from '../image/image-filter.ts'
 import { imageId } from '../image/image-record.ts'
@@ -83,9 +84,10 @@ function warning(parsed: ParsedOptions): string {
 }
 
 async function prune(engine: EngineWithImages, { all, passesContainer, passesImage }: Choice): Promise<void> {
-  const containers = await pruneContainers(engine, { filter: passesContainer })
+  const { data } = engine.roots
+  const containers = await withReserve(data, () => pruneContainers(engine, { filter: passesContainer }))
   for (const line of prunedContainers(containers)) console.log(line)
-  const images = await pruneImages(engine.images, { all, filter: passesImage })
+  const images = await withReserve(data, () => pruneImages(engine.images, { all, filter: passesImage }))
   for (const line of prunedImages(images)) console.log(line)
   const garbage = await collectGarbage(engine, { goal: null, minAgeMs: 0 })
   const freed = [

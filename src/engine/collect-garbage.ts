@@ -10,6 +10,7 @@ import { type DiskSpace, diskSpace, type FreeGoal, isFree } from './disk-space.t
 import { findLeftovers, type LeftoverDirectory } from './find-leftovers.ts'
 import type { EngineWithImages } from './open-images.ts'
 import { removeContainerDirectory } from './prepare-container.ts'
+import { withReserve } from './space-reserve.ts'
 import { sweepContainers } from './sweep.ts'
 
 /** What to collect. */
@@ -40,23 +41,27 @@ export interface Removal {
  * Safe beside whatever other processes do: all is decided in transactions, and killed at any moment it has removed a part.
  */
 export async function collectGarbage(engine: EngineWithImages, options: CollectOptions): Promise<readonly Removal[]> {
-  return await new Collection(engine, options).run()
+  const collection = new Collection(engine, options, await diskSpace(engine.roots.data))
+  if (options.isDry === true) return await collection.run()
+  return await withReserve(engine.roots.data, () => collection.run())
 }
 
 /** One collection on its way. */
 class Collection {
   readonly #engine: EngineWithImages
   readonly #options: CollectOptions
+  readonly #before: DiskSpace
   readonly #removals: Removal[] = []
 
-  constructor(engine: EngineWithImages, options: CollectOptions) {
+  constructor(engine: EngineWithImages, options: CollectOptions, before: DiskSpace) {
     this.#engine = engine
     this.#options = options
+    this.#before = before
   }
 
+  /** Can be done again when it failed: what has gone is gone, and is told of once. */
   async run(): Promise<readonly Removal[]> {
     const { isDry = false, goal } = this.#options
-    const before = await diskSpace(this.#engine.roots.data)
     if (!isDry) {
       await sweepContainers(this.#engine)
       this.#engine.images.records.forgetDeadLeases()
@@ -64,7 +69,7 @@ class Collection {
     await this.#leftovers(isDry)
     const usage = await ContentUsage.of(this.#engine.images)
     await this.#orphans(usage, isDry)
-    if (goal !== null) await this.#images(goal, before, usage, isDry)
+    if (goal !== null) await this.#images(goal, usage, isDry)
     return this.#removals
   }
 
@@ -96,12 +101,12 @@ class Collection {
     for (const { kind, digest, diskBytes } of gone) this.#tell(kind, digest, 'nothing needs it', diskBytes)
   }
 
-  async #images(goal: FreeGoal, before: DiskSpace, usage: ContentUsage, isDry: boolean): Promise<void> {
+  async #images(goal: FreeGoal, usage: ContentUsage, isDry: boolean): Promise<void> {
     const { images } = this.#engine
     const gone = new Set<Digest>()
     for (const image of unusedImages(images.records.list(), this.#youngestMs())) {
       this.#options.signal?.throwIfAborted()
-      if (isFree(await this.#spaceNow(before, isDry), goal)) return
+      if (isFree(await this.#spaceNow(isDry), goal)) return
       if (images.records.containersOf(image.digest).length > 0) continue
       if (!isDry && (await forgetUnused(image, images, false)) === null) continue
       const freedBefore = usage.freedBy(gone)
@@ -112,7 +117,8 @@ class Collection {
   }
 
   /** Filesystems may tell of freed space late; what was freed counts at once. */
-  async #spaceNow(before: DiskSpace, isDry: boolean): Promise<DiskSpace> {
+  async #spaceNow(isDry: boolean): Promise<DiskSpace> {
+    const before = this.#before
     const now = isDry ? before : await diskSpace(this.#engine.roots.data)
     const freedBytes = this.#removals.reduce((sum, { diskBytes }) => sum + diskBytes, 0)
     return { ...now, freeBytes: Math.max(now.freeBytes, before.freeBytes + freedBytes) }

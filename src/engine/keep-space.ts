@@ -1,7 +1,9 @@
 import { stat, utimes, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { openImageStore } from '../image/image-store.ts'
-import { messageOf } from '../lib/error.ts'
+import { isDiskFull } from '../lib/disk-full.ts'
+import { BerthError, messageOf } from '../lib/error.ts'
+import type { CollectOptions } from './collect-garbage.ts'
 import { diskSpace, isFree, watermarksOf } from './disk-space.ts'
 import type { Engine } from './run-container.ts'
 
@@ -27,29 +29,47 @@ export async function keepSpace(engine: SpaceEngine): Promise<void> {
     const isShort = !isFree(space, low)
     const stamp = join(engine.roots.data, COLLECTED)
     if (!isShort && !(await isDue(stamp))) return
-    const { collectGarbage } = await import('./collect-garbage.ts')
-    const images = await openImageStore(engine.roots.data, engine.database.sqlite)
-    await collectGarbage(
-      { ...engine, images },
-      {
-        goal: isShort ? high : null,
-        minAgeMs: isShort ? SHORT_OF_SPACE_AGE_MS : COLLECTION_INTERVAL_MS,
-      },
-    )
+    await collect(engine, {
+      goal: isShort ? high : null,
+      minAgeMs: isShort ? SHORT_OF_SPACE_AGE_MS : COLLECTION_INTERVAL_MS,
+    })
     await touch(stamp)
   } catch (error) {
     engine.warn(`what is not needed could not be removed: ${messageOf(error)}`)
   }
 }
 
-/** Does work that takes space, between two looks at what is left. */
+/**
+ * Does work that takes space, between two looks at what is left. When the disk gets full all the same, what has come by then is removed.
+ * @throws {BerthError} unavailable: the disk is full; whatever the work throws
+ */
 export async function withSpace<T>(engine: SpaceEngine, work: () => Promise<T>): Promise<T> {
   await keepSpace(engine)
   try {
     return await work()
+  } catch (error) {
+    if (!isDiskFull(error)) throw error
+    await removeOrphansNow(engine)
+    if (error instanceof BerthError) throw error
+    throw new BerthError('unavailable', `Cannot go on: no space is left in "${engine.roots.data}"`, { cause: error })
   } finally {
     await keepSpace(engine)
   }
+}
+
+/** Nobody goes on where there is no room. */
+async function removeOrphansNow(engine: SpaceEngine): Promise<void> {
+  try {
+    await collect(engine, { goal: null, minAgeMs: 0 })
+  } catch (error) {
+    engine.warn(`what has come could not be removed: ${messageOf(error)}`)
+  }
+}
+
+async function collect(engine: SpaceEngine, options: CollectOptions): Promise<void> {
+  const { collectGarbage } = await import('./collect-garbage.ts')
+  const images = await openImageStore(engine.roots.data, engine.database.sqlite)
+  await collectGarbage({ ...engine, images }, options)
 }
 
 async function isDue(stamp: string): Promise<boolean> {
