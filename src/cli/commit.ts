@@ -1,7 +1,7 @@
 import { type CommitOptions, commitContainer, newImageId } from '../engine/commit-container.ts'
 import type { GivenRoots } from '../engine/data-root.ts'
 import { withSpace } from '../engine/keep-space.ts'
-import { openEngine } from '../engine/run-container.ts'
+import { openEngine } from '../engine/open-engine.ts'
 import { type Grammar, helpText, parseOptions, UsageError } from './options.ts'
 import { sourceDateEpoch } from './source-date-epoch.ts'
 

@@ -1,7 +1,7 @@
 import type { GivenRoots } from '../engine/data-root.ts'
 import { keepSpace } from '../engine/keep-space.ts'
+import { openEngine } from '../engine/open-engine.ts'
 import { containerFilter, type PrunedContainer, pruneContainers } from '../engine/prune-containers.ts'
-import { openEngine } from '../engine/run-container.ts'
 import { withReserve } from '../engine/space-reserve.ts'
 import { humanSize } from '../lib/human-size.ts'
 import { confirm } from './confirm.ts'

@@ -1,7 +1,7 @@
 import { open, rename, rm } from 'node:fs/promises'
 import type { GivenRoots } from '../engine/data-root.ts'
 import { exportContainer } from '../engine/export-container.ts'
-import { openEngine } from '../engine/run-container.ts'
+import { openEngine } from '../engine/open-engine.ts'
 import { BerthError, messageOf } from '../lib/error.ts'
 import { type Grammar, helpText, parseOptions, UsageError } from './options.ts'
 

@@ -1,7 +1,7 @@
 import type { GivenRoots } from '../engine/data-root.ts'
 import { keepSpace } from '../engine/keep-space.ts'
 import { removeContainer } from '../engine/list-containers.ts'
-import { openEngine } from '../engine/run-container.ts'
+import { openEngine } from '../engine/open-engine.ts'
 import { withReserve } from '../engine/space-reserve.ts'
 import { fail } from './failure.ts'
 import { type Grammar, helpText, parseOptions, UsageError } from './options.ts'

@@ -7,8 +7,8 @@ import type { Digest } from '../oci/digest.ts'
 import { treeUsage } from '../snapshot/tree-usage.ts'
 import { findLeftovers } from './find-leftovers.ts'
 import { type ListedContainer, listContainers } from './list-containers.ts'
+import { containerDirectory } from './open-engine.ts'
 import type { EngineWithImages } from './open-images.ts'
-import { containerDirectory } from './run-container.ts'
 
 /** One kind of thing that takes space. All bytes are what the disk gives for it, as `du` counts. */
 export interface SpaceTotal {

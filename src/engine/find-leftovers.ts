@@ -4,7 +4,7 @@ import { sameProcess } from '../host/process-identity.ts'
 import { StateDirectory } from '../runtime/state-directory.ts'
 import { leftoversIn } from '../snapshot/leftovers.ts'
 import { treeUsage } from '../snapshot/tree-usage.ts'
-import { containerDirectory, type Engine } from './run-container.ts'
+import { containerDirectory, type Engine } from './open-engine.ts'
 
 /** A directory that nobody needs. */
 export interface LeftoverDirectory {

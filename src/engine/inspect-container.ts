@@ -1,6 +1,6 @@
 import type { Value } from '../lib/template/value.ts'
 import { findContainerRow, type ListedContainer } from './list-containers.ts'
-import type { Engine } from './run-container.ts'
+import type { Engine } from './open-engine.ts'
 
 /** What the engine knows of a container, in the places where the Engine API has it. */
 export type InspectedContainer = Readonly<Record<string, Value>>

@@ -5,7 +5,7 @@ import { isDiskFull } from '../lib/disk-full.ts'
 import { BerthError, messageOf } from '../lib/error.ts'
 import type { CollectOptions } from './collect-garbage.ts'
 import { diskSpace, isFree, watermarksOf } from './disk-space.ts'
-import type { Engine } from './run-container.ts'
+import type { Engine } from './open-engine.ts'
 
 /** What it takes of the engine. */
 type SpaceEngine = Pick<Engine, 'roots' | 'database' | 'warn' | 'snapshots' | 'keepFree'>

@@ -2,7 +2,7 @@ import { matchesLabel, momentMs, readFilter } from '../image/image-filter.ts'
 import { BerthError } from '../lib/error.ts'
 import { treeUsage } from '../snapshot/tree-usage.ts'
 import { type ListedContainer, listContainers, removeContainer } from './list-containers.ts'
-import { containerDirectory, type Engine } from './run-container.ts'
+import { containerDirectory, type Engine } from './open-engine.ts'
 
 /** Whether a container is meant. */
 export type ContainerTest = (container: ListedContainer) => boolean

@@ -1,5 +1,5 @@
 import { openImageStore } from '../image/image-store.ts'
-import type { Engine } from './run-container.ts'
+import type { Engine } from './open-engine.ts'
 import type { ContainerRow } from './state-database.ts'
 
 /**
