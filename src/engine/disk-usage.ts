@@ -7,6 +7,7 @@ import type { Digest } from '../oci/digest.ts'
 import { treeUsage } from '../snapshot/tree-usage.ts'
 import { findLeftovers } from './find-leftovers.ts'
 import { type ListedContainer, listContainers } from './list-containers.ts'
+import { measureTree } from './measure-tree.ts'
 import { containerDirectory } from './open-engine.ts'
 import type { EngineWithImages } from './open-images.ts'
 
@@ -61,7 +62,10 @@ export async function diskUsage(engine: EngineWithImages): Promise<DiskUsage> {
   }
 }
 
-async function imagesSpace({ images, roots }: EngineWithImages, usage: ContentUsage): Promise<DiskUsage['images']> {
+async function imagesSpace(
+  { images, roots, warn }: EngineWithImages,
+  usage: ContentUsage,
+): Promise<DiskUsage['images']> {
   const { records } = images
   const each = records.list().map(image => ({
     image,
@@ -70,7 +74,7 @@ async function imagesSpace({ images, roots }: EngineWithImages, usage: ContentUs
   }))
   const free = each.filter(({ image, containerCount }) => containerCount === 0 && !image.pinned)
   // btrfs: each image once more, merged; its files share their content with the layers.
-  const { uniqueBytes, sharedBytes } = await treeUsage(join(roots.data, 'snapshots'), { extents: true })
+  const { uniqueBytes, sharedBytes } = await measureTree(join(roots.data, 'snapshots'), warn)
   return {
     each,
     totalCount: each.length,
@@ -84,7 +88,7 @@ async function containersSpace(engine: EngineWithImages): Promise<readonly Conta
   const found: ContainerSpace[] = []
   for (const container of listContainers(engine)) {
     const directory = containerDirectory(engine.roots, container.id)
-    const all = await treeUsage(directory, { extents: true })
+    const all = await measureTree(directory, engine.warn)
     const { uniqueBytes: logBytes } = await treeUsage(join(directory, 'log'), { extents: false })
     const own = await lstat(directory).catch(nullIfGone)
     const takenBytes = all.uniqueBytes + all.sharedBytes + (own === null ? 0 : diskBytes(own))

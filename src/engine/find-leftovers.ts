@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import { sameProcess } from '../host/process-identity.ts'
 import { StateDirectory } from '../runtime/state-directory.ts'
 import { leftoversIn } from '../snapshot/leftovers.ts'
-import { treeUsage } from '../snapshot/tree-usage.ts'
+import { measureTree } from './measure-tree.ts'
 import { containerDirectory, type Engine } from './open-engine.ts'
 
 /** A directory that nobody needs. */
@@ -25,11 +25,11 @@ export async function findLeftovers(engine: Engine): Promise<readonly LeftoverDi
   const found: LeftoverDirectory[] = []
   for (const name of orphanContainers(engine)) {
     const path = containerDirectory(engine.roots, name)
-    found.push({ kind: 'container', parent: join(path, '..'), name, diskBytes: await sizeOf(path) })
+    found.push({ kind: 'container', parent: join(path, '..'), name, diskBytes: await sizeOf(path, engine) })
   }
   for (const parent of SCRATCH_PARENTS.map(each => join(engine.roots.data, each)).filter(each => existsSync(each))) {
     for (const name of await leftoversIn(parent))
-      found.push({ kind: 'scratch', parent, name, diskBytes: await sizeOf(join(parent, name)) })
+      found.push({ kind: 'scratch', parent, name, diskBytes: await sizeOf(join(parent, name), engine) })
   }
   return found
 }
@@ -48,7 +48,7 @@ function isAlive(runRoot: string, id: string): boolean {
   return record !== null && sameProcess(record.process)
 }
 
-async function sizeOf(path: string): Promise<number> {
-  const { uniqueBytes, sharedBytes } = await treeUsage(path, { extents: false })
+async function sizeOf(path: string, { warn }: Engine): Promise<number> {
+  const { uniqueBytes, sharedBytes } = await measureTree(path, warn)
   return uniqueBytes + sharedBytes
 }

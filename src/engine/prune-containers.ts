@@ -1,7 +1,7 @@
 import { matchesLabel, momentMs, readFilter } from '../image/image-filter.ts'
 import { BerthError } from '../lib/error.ts'
-import { treeUsage } from '../snapshot/tree-usage.ts'
 import { type ListedContainer, listContainers, removeContainer } from './list-containers.ts'
+import { measureTree } from './measure-tree.ts'
 import { containerDirectory, type Engine } from './open-engine.ts'
 
 /** Whether a container is meant. */
@@ -56,7 +56,7 @@ export async function pruneContainers(
   for (const container of listContainers(engine).filter(each => each.status === 'stopped' && filter(each))) {
     signal?.throwIfAborted()
     const { id } = container
-    const { uniqueBytes } = await treeUsage(containerDirectory(engine.roots, id), { extents: true })
+    const { uniqueBytes } = await measureTree(containerDirectory(engine.roots, id), engine.warn)
     if (isDry || (await removeUnlessGone(id, engine))) pruned.push({ id, diskBytes: uniqueBytes })
   }
   return pruned

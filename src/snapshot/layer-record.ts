@@ -1,5 +1,5 @@
 import { readFileSync } from 'node:fs'
-import { readFile, rename, writeFile } from 'node:fs/promises'
+import { readFile, rename, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { object, parseJson, required, type Shape, text } from '../lib/json-shape.ts'
 import { type LayerFacts, layerFacts } from './layer-job.ts'
@@ -38,14 +38,22 @@ export async function isLayerUnkept(directory: string): Promise<boolean> {
   return (await readRecord(directory))?.bootId !== undefined
 }
 
-/** Notes that the layer in a directory is on the disk, which the caller has seen to. */
-export async function keepLayer(directory: string): Promise<void> {
+/**
+ * Notes that the layer in a directory is on the disk, which the caller has seen to. `scratch` is the path of a file that nobody else
+ * uses, on the same filesystem: several processes may keep a layer at once.
+ */
+export async function keepLayer(directory: string, scratch: string): Promise<void> {
   const found = await readRecord(directory)
   if (found === null || found.bootId === undefined) return
-  const path = join(directory, LAYER_RECORD)
-  // Should the new record not reach the disk, the old one is there: then the layer is unpacked again, which is safe.
-  await write(`${path}.new`, { facts: found.facts })
-  await rename(`${path}.new`, path)
+  await write(scratch, { facts: found.facts })
+  try {
+    // Should the new record not reach the disk, the old one is there: then the layer is unpacked again, which is safe.
+    await rename(scratch, join(directory, LAYER_RECORD))
+  } catch (error) {
+    await rm(scratch, { force: true })
+    // It was taken away meanwhile.
+    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error
+  }
 }
 
 async function readRecord(directory: string): Promise<LayerRecord | null> {

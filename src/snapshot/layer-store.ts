@@ -140,7 +140,8 @@ export class LayerStore {
     const unkept = await Promise.all(directories.map(isLayerUnkept))
     if (!unkept.includes(true)) return
     await syncFilesystem(this.#directory)
-    await Promise.all(directories.filter((_, index) => unkept[index]).map(keepLayer))
+    const keep = directories.filter((_, index) => unkept[index])
+    await Promise.all(keep.map(each => keepLayer(each, join(this.#directory, makingName()))))
   }
 
   /**
