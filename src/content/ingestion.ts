@@ -271,8 +271,9 @@ export class FileIngestion implements Ingestion {
     try {
       await rename(this.#path, join(this.#place.ingestPath, free))
     } catch (error) {
-      // ENOENT: somebody has emptied the directory; then there is nothing to keep.
-      if (errorCode(error) !== 'ENOENT') throw error
+      // ENOENT: somebody has emptied the directory; then there is nothing to keep. ENOSPC: the disk is full, and wants what it can get.
+      if (errorCode(error) === 'ENOSPC') await rm(this.#path, { force: true })
+      else if (errorCode(error) !== 'ENOENT') throw error
     }
   }
 

@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs'
 import { rm } from 'node:fs/promises'
 import { basename, join } from 'node:path'
 import { ContentUsage, type StoredItem } from '../image/content-usage.ts'
@@ -63,7 +64,8 @@ class Collection {
   async run(): Promise<readonly Removal[]> {
     const { isDry = false, goal } = this.#options
     if (!isDry) {
-      await sweepContainers(this.#engine)
+      // Where there has never been a container no storage driver need be chosen.
+      if (existsSync(join(this.#engine.roots.data, 'containers'))) await sweepContainers(this.#engine)
       this.#engine.images.records.forgetDeadLeases()
     }
     await this.#leftovers(isDry)

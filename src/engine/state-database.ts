@@ -2,6 +2,7 @@ import { Database, SQLiteError } from 'bun:sqlite'
 import { chmodSync, mkdirSync } from 'node:fs'
 import { join } from 'node:path'
 import type { ProcessIdentity } from '../host/process-identity.ts'
+import { writeDatabase } from '../image/write-database.ts'
 import { BerthError } from '../lib/error.ts'
 import { allocateRange, type IdRange } from '../security/id-ranges.ts'
 import { migrate } from './state-migrations.ts'
@@ -92,7 +93,7 @@ export class StateDatabase {
       keep?.()
       return range
     })
-    return insert.immediate()
+    return writeDatabase(() => insert.immediate())
   }
 
   /** Remembers how a container ended. */

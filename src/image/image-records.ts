@@ -4,6 +4,7 @@ import { BerthError, invariant } from '../lib/error.ts'
 import type { Digest } from '../oci/digest.ts'
 import type { ImageLayer, ImageManifest, ImageRecord } from './image-record.ts'
 import { type ContentKind, deadLeases, forgetDeadLeases, Lease } from './lease.ts'
+import { writeDatabase } from './write-database.ts'
 
 /** Content that an image needs. */
 export interface ContentItem {
@@ -311,11 +312,11 @@ export class ImageRecords {
   }
 
   #run(sql: string, values: readonly (string | number | null)[]): void {
-    this.#database.query(sql).run(...values)
+    writeDatabase(() => this.#database.query(sql).run(...values))
   }
 
   #exclusively<T>(work: () => T): T {
-    return this.#database.transaction(work).immediate()
+    return writeDatabase(() => this.#database.transaction(work).immediate())
   }
 }
 

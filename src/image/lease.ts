@@ -3,6 +3,7 @@ import { ownIdentity, sameProcess } from '../host/process-identity.ts'
 import { isDiskFull } from '../lib/disk-full.ts'
 import { invariant } from '../lib/error.ts'
 import type { Digest } from '../oci/digest.ts'
+import { writeDatabase } from './write-database.ts'
 
 /** A blob of the content store, or an unpacked layer (by its diffID). */
 export type ContentKind = 'blob' | 'layer'
@@ -27,7 +28,7 @@ export class Lease implements Disposable {
         .values(pid, startTicks, purpose, Date.now())
       return Number(row?.[0])
     })
-    this.#id = make.immediate()
+    this.#id = writeDatabase(() => make.immediate())
   }
 
   /** Holds more; it need not be there (yet). */
@@ -35,9 +36,8 @@ export class Lease implements Disposable {
     invariant(!this.#isReleased, 'what was released holds nothing more')
     const all = [...digests]
     if (all.length === 0) return
-    this.#database
-      .query(`INSERT OR IGNORE INTO lease_item SELECT ?, ?, value FROM json_each(?)`)
-      .run(this.#id, kind, JSON.stringify(all))
+    const insert = this.#database.query('INSERT OR IGNORE INTO lease_item SELECT ?, ?, value FROM json_each(?)')
+    writeDatabase(() => insert.run(this.#id, kind, JSON.stringify(all)))
   }
 
   /** Lets go of everything, also when there is no room to write that down. Idempotent. */

@@ -3,6 +3,7 @@ import { randomUUID } from 'node:crypto'
 import { setTimeout as delay } from 'node:timers/promises'
 import { ownIdentity, sameProcess } from '../host/process-identity.ts'
 import type { Digest } from '../oci/digest.ts'
+import { writeDatabase, writeIfRoom } from './write-database.ts'
 
 /** How often one who waits looks again. The end of a transfer is seen that late, which is little beside a transfer. */
 const POLL_MS = 50
@@ -29,14 +30,16 @@ export class Transfers {
     const owner = randomUUID()
     while (!this.#take(digest, owner)) await delay(POLL_MS, undefined, signal === undefined ? {} : { signal })
     const beat = setInterval(() => {
-      this.#run('UPDATE transfer SET beat_ms = ? WHERE digest = ? AND owner = ?', [Date.now(), digest, owner])
+      writeIfRoom(() =>
+        this.#run('UPDATE transfer SET beat_ms = ? WHERE digest = ? AND owner = ?', [Date.now(), digest, owner]),
+      )
     }, BEAT_MS)
     // A process that has nothing else to do need not stay for it.
     beat.unref()
     return {
       [Symbol.dispose]: () => {
         clearInterval(beat)
-        this.#run('DELETE FROM transfer WHERE digest = ? AND owner = ?', [digest, owner])
+        writeIfRoom(() => this.#run('DELETE FROM transfer WHERE digest = ? AND owner = ?', [digest, owner]))
       },
     }
   }
@@ -50,7 +53,7 @@ export class Transfers {
       this.#run('INSERT OR REPLACE INTO transfer VALUES (?, ?, ?, ?, ?)', [digest, owner, pid, startTicks, Date.now()])
       return true
     })
-    return take.immediate()
+    return writeDatabase(() => take.immediate())
   }
 
   #isBusy(digest: Digest): boolean {
