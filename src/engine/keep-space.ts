@@ -6,6 +6,7 @@ import { BerthError, messageOf } from '../lib/error.ts'
 import type { CollectOptions } from './collect-garbage.ts'
 import { diskSpace, isFree, watermarksOf } from './disk-space.ts'
 import type { Engine } from './open-engine.ts'
+import { makeReserve } from './space-reserve.ts'
 
 /** What it takes of the engine. */
 type SpaceEngine = Pick<Engine, 'roots' | 'database' | 'warn' | 'snapshots' | 'keepFree'>
@@ -28,7 +29,13 @@ export async function keepSpace(engine: SpaceEngine): Promise<void> {
     const { low, high } = watermarksOf(space, engine.keepFree)
     const isShort = !isFree(space, low)
     const stamp = join(engine.roots.data, COLLECTED)
-    if (!isShort && !(await isDue(stamp))) return
+    const ageMs = await ageOf(stamp)
+    // A store that is new has nothing to collect.
+    if (ageMs === null) {
+      await makeReserve(engine.roots.data)
+      await touch(stamp)
+    }
+    if (!isShort && (ageMs ?? 0) < COLLECTION_INTERVAL_MS) return
     await collect(engine, {
       goal: isShort ? high : null,
       minAgeMs: isShort ? SHORT_OF_SPACE_AGE_MS : COLLECTION_INTERVAL_MS,
@@ -72,13 +79,14 @@ async function collect(engine: SpaceEngine, options: CollectOptions): Promise<vo
   await collectGarbage({ ...engine, images }, options)
 }
 
-async function isDue(stamp: string): Promise<boolean> {
+/** Null: there is no such file. */
+async function ageOf(path: string): Promise<number | null> {
   try {
-    const { mtimeMs } = await stat(stamp)
+    const { mtimeMs } = await stat(path)
     // A time to come is one of before the clock was set back.
-    return Math.abs(Date.now() - mtimeMs) >= COLLECTION_INTERVAL_MS
+    return Math.abs(Date.now() - mtimeMs)
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return true
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return null
     throw error
   }
 }

@@ -33,7 +33,13 @@ export interface LayerJob {
 export type LayerReport =
   | { readonly kind: 'warn'; readonly message: string }
   | { readonly kind: 'done'; readonly facts: LayerFacts }
-  | { readonly kind: 'failed'; readonly category: ErrorCategory; readonly message: string }
+  | {
+      readonly kind: 'failed'
+      readonly category: ErrorCategory
+      readonly message: string
+      /** It was for want of room. */
+      readonly isDiskFull: boolean
+    }
 
 const count = required(integer(0, Number.MAX_SAFE_INTEGER))
 
@@ -69,6 +75,7 @@ const failed = object<LayerReport & { kind: 'failed' }>({
   kind: required(oneOf(['failed'])),
   category: required(oneOf(CATEGORIES)),
   message: required(text),
+  isDiskFull: required(flag),
 })
 
 const report: Shape<LayerReport> = (value, place) => {

@@ -1,5 +1,6 @@
 import { read, writeSync } from 'node:fs'
 import { promisify } from 'node:util'
+import { isDiskFull } from '../lib/disk-full.ts'
 import { BerthError, messageOf } from '../lib/error.ts'
 import { TarParser } from '../lib/tar/parser.ts'
 import { digestAlgorithm, parseDigest } from '../oci/digest.ts'
@@ -39,7 +40,7 @@ export async function runLayerWorker(): Promise<number> {
       tell({ kind: 'done', facts })
     } catch (error) {
       const category = error instanceof BerthError ? error.category : 'internal'
-      tell({ kind: 'failed', category, message: messageOf(error) })
+      tell({ kind: 'failed', category, message: messageOf(error), isDiskFull: isDiskFull(error) })
       return 1
     }
   }

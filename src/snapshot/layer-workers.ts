@@ -155,7 +155,7 @@ class LayerWorker {
       const report: LayerReport = parseLayerReport(value)
       if (report.kind === 'warn') warn(report.message)
       else if (report.kind === 'done') return report.facts
-      else throw new BerthError(report.category, report.message)
+      else throw failureOf(report)
     }
   }
 
@@ -239,4 +239,10 @@ async function* linesOf(stream: ReadableStream<Uint8Array>): AsyncGenerator<stri
       throw new BerthError('internal', 'Cannot read the report about a layer: too long')
     yield* lines
   }
+}
+
+/** The error of the other process, so that who looks for a full disk finds it. */
+function failureOf({ category, message, isDiskFull }: LayerReport & { readonly kind: 'failed' }): BerthError {
+  if (!isDiskFull) return new BerthError(category, message)
+  return new BerthError('unavailable', message, { cause: Object.assign(new Error(message), { code: 'ENOSPC' }) })
 }
