@@ -21,6 +21,7 @@ struct merge {
     struct context *ctx;
     int links;              /* a name for each file of the layer with several, by its inode number */
     const struct id_shift shift;
+    const bool keeps_marks; /* whiteouts and opaque directories stay what they are: `to` is an upper directory */
     bool cannot_clone;
 };
 

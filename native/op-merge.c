@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #define COPY_BYTES (1u << 30)
+#define OPAQUE "trusted.overlay.opaque"
 
 static int merge_directory(struct merge *m, int from, int to, int depth, bool is_new);
 
@@ -34,7 +35,8 @@ static int copy_xattrs(struct merge *m, int from, int to)
     if (length < 0)
         return errno == ENOTSUP ? 0 : -errno;
     for (char *name = names; name < names + length; name += strlen(name) + 1) {
-        if (!merge_copies_xattr(name))
+        bool is_mark = m->keeps_marks && !strcmp(name, OPAQUE);
+        if (!is_mark && !merge_copies_xattr(name))
             continue;
         ssize_t bytes = fgetxattr(from, name, value, SCRATCH_BYTES - MERGE_NAMES_BYTES - SHIFT_GROWTH);
         if (bytes >= 0)
@@ -173,7 +175,7 @@ static int merge_file(struct merge *m, int from, int to, const char *name, const
 static bool is_opaque(int dir)
 {
     char value;
-    return fgetxattr(dir, "trusted.overlay.opaque", &value, 1) == 1 && value == 'y';
+    return fgetxattr(dir, OPAQUE, &value, 1) == 1 && value == 'y';
 }
 
 static int merge_subdirectory(struct merge *m, int from_dir, int to_dir, const char *name, int depth, bool is_new)
@@ -203,7 +205,7 @@ int merge_entry(struct merge *m, int from, int to, const char *name, int depth, 
         return merge_subdirectory(m, from, to, name, depth, is_new);
     int error = is_new ? 0 : tree_remove(to, name);
     bool is_whiteout = S_ISCHR(stat.st_mode) && stat.st_rdev == 0;
-    return error < 0 || is_whiteout ? error : merge_file(m, from, to, name, &stat);
+    return error < 0 || (is_whiteout && !m->keeps_marks) ? error : merge_file(m, from, to, name, &stat);
 }
 
 /* `is_new`: nothing is in the way. A directory gets its attributes last, since its content changes its times. */
@@ -239,7 +241,7 @@ int op_merge_tree(struct context *ctx, const union arg *args)
     int to SCOPED = openat(dir_fd(&args[1]), ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (from < 0 || to < 0)
         return -errno;
-    struct merge merge = { .ctx = ctx, .links = dir_fd(&args[2]), .shift = { args[3].i, args[4].i } };
+    struct merge merge = { .ctx = ctx, .links = dir_fd(&args[2]), .shift = { args[3].i, args[4].i }, .keeps_marks = args[6].i != 0 };
     if (args[5].fd < 0)
         return merge_directory(&merge, from, to, 0, false);
     int base SCOPED = openat(args[5].fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);

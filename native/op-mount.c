@@ -102,6 +102,20 @@ static int fs_layer(int fs, const char *key, int fd)
     return fs_string(fs, key, path);
 }
 
+/* The image is found by its fd: a checked path is not resolved again, and one of any length fits. */
+int op_mount_image(struct context *ctx, const union arg *args)
+{
+    int fs SCOPED = (int)syscall(SYS_fsopen, args[0].bytes, FSOPEN_CLOEXEC);
+    if (fs < 0)
+        return -errno;
+    int error = fs_layer(fs, "source", args[1].fd);
+    if (error < 0) {
+        say_fs_log(ctx, fs);
+        return error;
+    }
+    return fs_finish(ctx, fs, &args[2], &args[3], &args[4]);
+}
+
 /* Joined, the layers share one string, which fsconfig bounds: the numbers of their fds alone, as paths relative to
  * /proc/self/fd, leave room for 60 and more. */
 static int overlay_lowers(struct context *ctx, int fs, const union arg *lowers, bool joined)

@@ -68,6 +68,10 @@ export const IMAGE_COMMANDS: Readonly<Record<string, CommandEntry>> = {
     help: 'Let images be pruned and collected as garbage again',
     load: async () => (await import('./image-pin.ts')).imageUnpinCommand,
   },
+  trust: {
+    help: 'Show what the trust policy says of an image',
+    load: async () => (await import('./image-trust.ts')).imageTrustCommand,
+  },
   verify: {
     help: 'Compare all content of images with its digests',
     load: async () => (await import('./image-verify.ts')).imageVerifyCommand,

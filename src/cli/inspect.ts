@@ -92,11 +92,12 @@ async function lookUp(
 ): Promise<Value> {
   if (kinds.includes('container')) {
     try {
-      return inspectContainer(text, engine)
+      return await inspectContainer(text, engine)
     } catch (error) {
       const isOther = error instanceof BerthError && error.category === 'notFound' && kinds.includes('image')
       if (!isOther) throw error
     }
   }
-  return await inspectImage(findImage(text, engine.images.records), engine.images, platform)
+  const found = findImage(text, engine.images.records)
+  return await inspectImage(found, engine.images, (await engine.snapshots()).name, platform)
 }

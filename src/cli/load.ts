@@ -1,17 +1,18 @@
 import { createReadStream, statSync } from 'node:fs'
 import { addAbortSignal, type Readable } from 'node:stream'
 import type { GivenRoots } from '../engine/data-root.ts'
+import { ImageTrust } from '../engine/image-trust.ts'
 import { withSpace } from '../engine/keep-space.ts'
 import { openEngineWithImages } from '../engine/open-images.ts'
 import { imageId } from '../image/image-record.ts'
-import { type LoadedImage, loadImages } from '../image/load-images.ts'
+import { type LoadCheck, type LoadedImage, loadImages } from '../image/load-images.ts'
 import { loadLayout } from '../image/load-layout.ts'
 import { BerthError, messageOf } from '../lib/error.ts'
 import { parsePlatform } from '../oci/platform.ts'
 import { familiarReference, parseReference } from '../oci/reference.ts'
 import { interruptible } from './interruptible.ts'
 import { type Grammar, helpText, parseOptions, UsageError } from './options.ts'
-import { printable } from './table.ts'
+import { sayBeside, TransferShow, warnBeside } from './transfer-show.ts'
 
 const grammar: Grammar = {
   name: 'load',
@@ -57,25 +58,32 @@ export async function loadCommand(args: readonly string[], roots: GivenRoots): P
   }
   const platform = parsed.value('platform')
   const warn = (message: string): void => {
-    if (!parsed.flag('quiet')) console.error(`berth: warning: ${printable(message)}`)
+    if (!parsed.flag('quiet')) warnBeside(message)
   }
   const options = {
     warn,
     onMoved: (moved: readonly { readonly name: string; readonly from: string }[]) => {
       for (const { name, from } of moved) {
-        console.log(`The image ${shown(name)} already exists, renaming the old one with ID ${from} to empty string`)
+        sayBeside(`The image ${shown(name)} already exists, renaming the old one with ID ${from} to empty string`)
       }
     },
     ...(platform === undefined ? {} : { platform: parsePlatform(platform) }),
   }
   const engine = await openEngineWithImages(roots, warn)
+  const trust = ImageTrust.open(engine)
+  const checkTrust: LoadCheck = (form, names, digest) => trust.checkFile(form, input ?? null, names, digest)
+  // As docker's: who reads the names from a pipe wants nothing else.
+  const isShown = process.stdout.isTTY && !parsed.flag('quiet')
   return await interruptible(async signal => {
+    using show = isShown ? new TransferShow(process.stdout, 'pull') : null
+    const how = { ...options, checkTrust, signal, ...(show !== null && { onProgress: show.onProgress }) }
     const load = async (): Promise<readonly LoadedImage[]> => {
-      if (isDirectory) return await loadLayout(input, engine.images, { ...options, signal })
+      if (isDirectory) return await loadLayout(input, engine.images, how)
       const archive = piecesUntil(signal, input === undefined ? process.stdin : opened(input))
-      return await loadImages(archive, engine.images, { ...options, signal })
+      return await loadImages(archive, engine.images, how)
     }
     const loaded = await withSpace(engine, load)
+    show?.[Symbol.dispose]()
     for (const line of loaded.flatMap(linesOf)) console.log(line)
   })
 }

@@ -19,7 +19,13 @@ const GRAMMAR: Grammar = {
       name: 'storage-driver',
       kind: 'value',
       value: 'NAME',
-      help: 'overlay, btrfs, fuse-overlayfs or vfs (default: what the store was made with, else the first that works)',
+      help: 'overlay, btrfs, fuse-overlayfs, vfs or erofs (default: what the store was made with, else the first that works)',
+    },
+    {
+      name: 'policy',
+      kind: 'value',
+      value: 'FILE',
+      help: 'which images are trusted (default: ~/.config/containers/policy.json, /etc/containers/policy.json)',
     },
     {
       name: 'keep-free',
@@ -50,10 +56,12 @@ async function main(name: string, args: readonly string[]): Promise<number> {
   }
   const entry = Object.hasOwn(COMMANDS, word) ? COMMANDS[word] : undefined
   if (entry === undefined) throw new UsageError(GRAMMAR, `Cannot run "${word}": berth has no command of that name`)
-  const [data, run, driver, free] = ['root', 'run-root', 'storage-driver', 'keep-free'].map(name => parsed.value(name))
+  const names = ['root', 'run-root', 'storage-driver', 'policy', 'keep-free']
+  const [data, run, driver, policy, free] = names.map(name => parsed.value(name))
   const places: GivenRoots = {
     ...(data !== undefined && { data }),
     ...(run !== undefined && { run }),
+    ...(policy !== undefined && { policy }),
     ...(free !== undefined && {
       keepFree: (await import('../engine/disk-space.ts')).parseKeepFree(free, '--keep-free'),
     }),
@@ -65,12 +73,17 @@ async function main(name: string, args: readonly string[]): Promise<number> {
 
 /** Checked for every command: also for those that make no container, what was asked for must be so. */
 async function storageDriver(text: string, places: GivenRoots): Promise<DriverName> {
-  const [{ checkDriver, parseDriverName }, { engineRoots }] = await Promise.all([
+  const [{ parseDriverName }, { checkDriver, openDriver }, { engineRoots }, { isRootless }] = await Promise.all([
+    import('../snapshot/driver-choice.ts'),
     import('../snapshot/open-driver.ts'),
     import('../engine/data-root.ts'),
+    import('../engine/rootless.ts'),
   ])
   const name = parseDriverName(text)
-  checkDriver(engineRoots(places).data, name)
+  const { data } = engineRoots(places)
+  const made = checkDriver(data, name)
+  // The first layer has another form with it, so that the choice can't wait for the first container.
+  if (made === null && name === 'erofs') await openDriver(data, { asked: name, isRootless: isRootless() })
   return name
 }
 
@@ -101,7 +114,7 @@ async function runEntry(
   if (entry.withoutRoots === true && Object.keys(roots).length > 0)
     throw new UsageError(
       GRAMMAR,
-      `Cannot use --root, --run-root, --storage-driver and --keep-free with "${name}": it has no containers of the engine`,
+      `Cannot use --root, --run-root, --storage-driver, --policy and --keep-free with "${name}": it has no containers of the engine`,
     )
   return await (await entry.load())(args, roots)
 }

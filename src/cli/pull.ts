@@ -7,8 +7,7 @@ import { type Platform, parsePlatform } from '../oci/platform.ts'
 import { familiarReference, parseReference, printReference, type Reference, withDefaultTag } from '../oci/reference.ts'
 import { interruptible } from './interruptible.ts'
 import { type Grammar, helpText, type ParsedOptions, parseOptions, UsageError } from './options.ts'
-import { printable } from './table.ts'
-import { TransferShow } from './transfer-show.ts'
+import { TransferShow, warnBeside } from './transfer-show.ts'
 
 const grammar: Grammar = {
   name: 'pull',
@@ -34,7 +33,7 @@ export async function pullCommand(args: readonly string[], roots: GivenRoots): P
     throw new UsageError(grammar, `Cannot pull ${parsed.operands.length} images: expected one name`)
   const platform = parsed.value('platform')
   const reference = readReference(name, parsed)
-  const engine = openEngine(roots, message => console.error(`berth: warning: ${printable(message)}`))
+  const engine = openEngine(roots, warnBeside)
   using transfers = await ImageTransfers.open(engine)
   return await interruptible(async signal => {
     const pull = new PullCommand(transfers, {

@@ -7,8 +7,7 @@ import { parsePlatform } from '../oci/platform.ts'
 import { parseReference, printRepository, type Reference, withDefaultTag } from '../oci/reference.ts'
 import { interruptible } from './interruptible.ts'
 import { type Grammar, helpText, parseOptions, UsageError } from './options.ts'
-import { printable } from './table.ts'
-import { TransferShow } from './transfer-show.ts'
+import { TransferShow, warnBeside } from './transfer-show.ts'
 
 const grammar: Grammar = {
   name: 'push',
@@ -39,7 +38,7 @@ export async function pushCommand(args: readonly string[], roots: GivenRoots): P
       `Cannot push "${name}": expected a name ${reference.digest === null ? 'without a tag' : 'with a tag or none'}`,
     )
   const platform = parsed.value('platform')
-  const engine = openEngine(roots, message => console.error(`berth: warning: ${printable(message)}`))
+  const engine = openEngine(roots, warnBeside)
   using transfers = await ImageTransfers.open(engine)
   const references = parsed.flag('all-tags') ? transfers.localTagsOf(reference) : [withDefaultTag(reference)]
   const options = { platform: platform === undefined ? null : parsePlatform(platform), warn: engine.warn }

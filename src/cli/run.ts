@@ -19,6 +19,7 @@ import { CONTAINER_OPTIONS } from './container-grammar.ts'
 import { readContainerOptions } from './container-options.ts'
 import { ENGINE_FAILURE, fail } from './failure.ts'
 import { type Grammar, helpText, parseOptions } from './options.ts'
+import type { TransferShow } from './transfer-show.ts'
 
 export const RUN_GRAMMAR: Grammar = {
   name: 'run',
@@ -42,7 +43,7 @@ export async function runCommand(args: readonly string[], roots: GivenRoots): Pr
   const options = readContainerOptions(parsed)
   if (options.terminal && options.interactive && !process.stdin.isTTY)
     throw new BerthError('invalidArgument', 'Cannot run with -it: the input device is not a TTY')
-  const opened = openEngine(roots, message => console.error(`berth: warning: ${message}`))
+  const opened = openEngine(roots, warn)
   const engine = parsed.flag('quiet') ? opened : { ...opened, showPull }
   using idFile = openIdFile(parsed.value('cidfile'))
   try {
@@ -54,11 +55,21 @@ export async function runCommand(args: readonly string[], roots: GivenRoots): Pr
   }
 }
 
+/** Where a pull is drawn it goes on below; what draws is loaded only then. */
+let showing: TransferShow | null = null
+
+function warn(message: string): void {
+  const write = (): void => console.error(`berth: warning: ${message}`)
+  if (showing === null) write()
+  else showing.aside(write)
+}
+
 /** As docker's: what is missing and how it comes, where it does not mix with the program's output. */
 async function showPull(name: string): Promise<PullShow> {
   console.error(`Unable to find image '${name}' locally`)
   const { TransferShow } = await import('./transfer-show.ts')
-  return new TransferShow(process.stderr, 'pull')
+  showing = new TransferShow(process.stderr, 'pull')
+  return showing
 }
 
 /** Takes the name of the file at once, before there is a container that could not be told of; removed when none was. */

@@ -1,11 +1,14 @@
 import type { GivenRoots } from '../engine/data-root.ts'
 import { openEngineWithImages } from '../engine/open-images.ts'
 import { findImage } from '../image/find-image.ts'
+import { onHostWarning } from '../image/host-image.ts'
 import { type ArchiveFormat, saveImages } from '../image/save-images.ts'
 import { parsePlatform } from '../oci/platform.ts'
+import type { ByteWriter } from '../snapshot/block-gzip.ts'
 import { interruptible } from './interruptible.ts'
 import { type Grammar, helpText, parseOptions, UsageError } from './options.ts'
-import { writeFilePieces, writeStdoutPieces } from './output-file.ts'
+import { outputFile } from './output-file.ts'
+import { printable } from './table.ts'
 
 const grammar: Grammar = {
   name: 'save',
@@ -39,10 +42,15 @@ export async function saveCommand(args: readonly string[], roots: GivenRoots): P
   }
   const { images } = await openEngineWithImages(roots, message => console.error(`berth: warning: ${message}`))
   const found = parsed.operands.map(text => findImage(text, images.records))
+  for (const [index, { image }] of found.entries())
+    if (images.records.isOnHost(image.digest))
+      console.error(`berth: warning: ${printable(onHostWarning(parsed.operands[index] ?? ''))}`)
   const output = parsed.value('output')
   return await interruptible(async signal => {
-    const pieces = saveImages(found, images, { ...options, signal })
-    await (output === undefined ? writeStdoutPieces(pieces) : writeFilePieces(output, pieces))
+    const save = async (write: ByteWriter): Promise<void> => {
+      for await (const piece of saveImages(found, images, { ...options, signal })) await write(piece)
+    }
+    await outputFile(output ?? null, save, signal)
   })
 }
 

@@ -66,10 +66,38 @@ test('TransferShow draws in place of what it drew, also after the terminal has b
   const show = new TransferShow(target, 'pull')
   await draw('downloading')
   await draw('extracting')
-  expect(written[1]).toBe('\x1b[1A\x1b[Ja: Extracting\n')
+  expect(written[1]).toBe('\r\x1b[1A\x1b[Ja: Extracting\n')
   target.columns = 7
   await draw('pulled')
-  expect(written[2]).toBe('\x1b[2A\x1b[Ja: Pul\n')
+  expect(written[2]).toBe('\r\x1b[2A\x1b[Ja: Pul\n')
   show[Symbol.dispose]()
   expect(written).toHaveLength(3)
+})
+
+test('TransferShow counts what is loaded among what is done', () => {
+  const events = ['a', 'b', 'c', 'd'].map(id => [id, 'loading', 9, 9] as const)
+  expect(shown([...events, ['e', 'loading', 3, 9]], { columns: 40, rows: 5 })).toBe(
+    `\x1b[Je: Loading [${'='.repeat(6)}>${' '.repeat(13)}] 3B/9B\n4 of 5 done, 0 more to come\n`,
+  )
+})
+
+test('TransferShow takes the usual size where the terminal does not know its own', () => {
+  expect(shown([['a', 'downloading', 3, 3]], { columns: 0, rows: 0 })).toBe(
+    `\x1b[Ja: Downloading [${'='.repeat(50)}] 3B/3B\n`,
+  )
+})
+
+test('TransferShow lets a warning stand above its picture', () => {
+  let text = ''
+  const target = { isTTY: true, columns: 80, rows: 24, write: (piece: string) => (text += piece) }
+  const show = new TransferShow(target, 'pull')
+  show.onProgress({ id: 'a', kind: 'waiting', currentBytes: 0, totalBytes: 0 })
+  show.aside(() => target.write('first\n'))
+  show.aside(() => target.write('second\n'))
+  const picture = 'a: Pulling fs layer\n'
+  expect(text).toBe(`\x1b[Jfirst\n\x1b[J${picture}\r\x1b[1A\x1b[Jsecond\n\x1b[J${picture}`)
+  show[Symbol.dispose]()
+  text = ''
+  show.aside(() => target.write('third\n'))
+  expect(text).toBe('third\n')
 })

@@ -1,4 +1,5 @@
 import type { OnProgress, ProgressEvent, ProgressKind } from '../image/progress.ts'
+import { printable } from './table.ts'
 
 /** Where a transfer is shown: a terminal with its size, or a pipe. */
 export interface ShowTarget {
@@ -8,12 +9,13 @@ export interface ShowTarget {
   write(text: string): unknown
 }
 
-/** Docker's words, as those of `docker pull` and `docker push`. */
+/** Docker's words, as those of `docker pull`, `docker push` and `docker load`. */
 const WORDS: Readonly<Record<'pull' | 'push', Readonly<Record<ProgressKind, string>>>> = {
   pull: {
     waiting: 'Pulling fs layer',
     downloading: 'Downloading',
     extracting: 'Extracting',
+    loading: 'Loading',
     pulled: 'Pull complete',
     exists: 'Already exists',
     uploading: 'Pushing',
@@ -24,6 +26,7 @@ const WORDS: Readonly<Record<'pull' | 'push', Readonly<Record<ProgressKind, stri
     waiting: 'Preparing',
     downloading: 'Downloading',
     extracting: 'Extracting',
+    loading: 'Loading',
     pulled: 'Pull complete',
     exists: 'Layer already exists',
     uploading: 'Pushing',
@@ -31,7 +34,7 @@ const WORDS: Readonly<Record<'pull' | 'push', Readonly<Record<ProgressKind, stri
     pushed: 'Pushed',
   },
 }
-const WITH_BAR: readonly ProgressKind[] = ['downloading', 'uploading']
+const WITH_BAR: readonly ProgressKind[] = ['downloading', 'uploading', 'loading']
 const ENDED: readonly ProgressKind[] = ['pulled', 'exists', 'mounted', 'pushed']
 
 /** Ten pictures a second look steady, and cost a slow terminal little. */
@@ -43,6 +46,24 @@ const DEFAULT_COLUMNS = 80
 const DEFAULT_ROWS = 24
 const UNITS = ['B', 'kB', 'MB', 'GB', 'TB'] as const
 
+/** The one that is drawn on the terminal now. */
+let drawing: TransferShow | null = null
+
+/** Prints a line on standard output, without disturbing what is drawn there. */
+export function sayBeside(line: string): void {
+  beside(() => console.log(line))
+}
+
+/** Prints a warning on standard error, without disturbing what is drawn there. Control characters of it are shown as such. */
+export function warnBeside(message: string): void {
+  beside(() => console.error(`berth: warning: ${printable(message)}`))
+}
+
+function beside(write: () => void): void {
+  if (drawing === null) write()
+  else drawing.aside(write)
+}
+
 /**
  * Shows the parts of an image on their way: on a terminal a line each with a bar, drawn again in place; elsewhere a line for each
  * change. Nothing of what it shows is a stranger's text.
@@ -53,10 +74,12 @@ export class TransferShow implements Disposable {
   readonly #parts = new Map<string, ProgressEvent>()
   #drawn: readonly string[] = []
   #timer: ReturnType<typeof setTimeout> | null = null
+  #hasEnded = false
 
   constructor(target: ShowTarget, direction: 'pull' | 'push') {
     this.#target = target
     this.#words = WORDS[direction]
+    if (target.isTTY === true) drawing = this
   }
 
   readonly onProgress: OnProgress = event => {
@@ -72,17 +95,41 @@ export class TransferShow implements Disposable {
   /** The last picture stays. */
   [Symbol.dispose](): void {
     if (this.#timer !== null) this.#redraw()
+    this.#hasEnded = true
+    if (drawing === this) drawing = null
+  }
+
+  /** Lets something be written to the same terminal: the picture goes on below it. */
+  aside(write: () => void): void {
+    if (this.#target.isTTY !== true || this.#hasEnded) {
+      write()
+      return
+    }
+    this.#target.write(this.#erasure(this.#size.columns))
+    this.#drawn = []
+    write()
+    if (this.#parts.size > 0) this.#redraw()
+  }
+
+  /** Leads back to where the picture began, from the line below it. */
+  #erasure(columns: number): string {
+    // A terminal that has become narrower has broken the lines that were drawn.
+    const height = this.#drawn.reduce((sum, line) => sum + Math.max(1, Math.ceil(line.length / columns)), 0)
+    // What was typed meanwhile, ^C perhaps, stands in the line of the cursor.
+    return `${height === 0 ? '' : `\r\x1b[${height}A`}\x1b[J`
+  }
+
+  /** Serial lines and some pseudoterminals say that they have no columns: they don't know. */
+  get #size(): { readonly columns: number; readonly rows: number } {
+    return { columns: this.#target.columns || DEFAULT_COLUMNS, rows: this.#target.rows || DEFAULT_ROWS }
   }
 
   #redraw(): void {
     if (this.#timer !== null) clearTimeout(this.#timer)
     this.#timer = null
-    const { columns = DEFAULT_COLUMNS, rows = DEFAULT_ROWS } = this.#target
-    // A terminal that has become narrower has broken the lines that were drawn.
-    const height = this.#drawn.reduce((sum, line) => sum + Math.max(1, Math.ceil(line.length / columns)), 0)
+    const { columns, rows } = this.#size
     const lines = this.#lines(columns, rows)
-    const up = height === 0 ? '' : `\x1b[${height}A`
-    this.#target.write(`${up}\x1b[J${lines.map(line => `${line}\n`).join('')}`)
+    this.#target.write(`${this.#erasure(columns)}${lines.map(line => `${line}\n`).join('')}`)
     this.#drawn = lines
   }
 
@@ -93,12 +140,17 @@ export class TransferShow implements Disposable {
     // The last column stays free: some terminals go on to the next line after it.
     const line = (event: ProgressEvent): string => partLine(event, this.#words[event.kind], columns - 1)
     if (all.length <= room + 1) return all.map(line)
-    const active = all.filter(({ kind }) => !ENDED.includes(kind)).sort((a, b) => rank(a) - rank(b))
+    const active = all.filter(each => !isEnded(each)).sort((a, b) => rank(a) - rank(b))
     const shown = active.slice(0, room)
     const endedCount = all.length - active.length
     const rest = `${endedCount} of ${all.length} done, ${active.length - shown.length} more to come`
     return [...shown.map(line), rest.slice(0, columns - 1)]
   }
+}
+
+/** Nothing follows the loading of a part. */
+function isEnded({ kind, currentBytes, totalBytes }: ProgressEvent): boolean {
+  return ENDED.includes(kind) || (kind === 'loading' && currentBytes === totalBytes)
 }
 
 /** Those on their way before those that wait. */

@@ -137,6 +137,30 @@ describe('ContentStore.ingest()', () => {
     expect(await ingestion.commit()).toEqual(blob)
   })
 
+  test('tells the digest before anybody can find the blob', async () => {
+    await using box = new Box()
+    const content = await box.open()
+    await using ingestion = await content.ingest(null)
+    await ingestion.write(whole)
+    const told: [Digest, boolean][] = []
+    await ingestion.commit({ beforeVisible: digest => told.push([digest, existsSync(box.blobPath(blob))]) })
+    expect(told).toEqual([[blob.digest, false]])
+    expect(await content.find(blob.digest)).toBe(blob.sizeBytes)
+  })
+
+  test('keeps nothing of a blob that nobody could be told of', async () => {
+    await using box = new Box()
+    const content = await box.open()
+    await using ingestion = await content.ingest(null)
+    await ingestion.write(whole)
+    const beforeVisible = (): never => {
+      throw new Error('the database is locked')
+    }
+    await expect(ingestion.commit({ beforeVisible })).rejects.toThrow('the database is locked')
+    expect(await content.find(blob.digest)).toBeNull()
+    expect(box.partials()).toEqual([])
+  })
+
   test('verifies a sha512 digest', async () => {
     await using box = new Box()
     const content = await box.open()

@@ -110,7 +110,8 @@ export class ContentStore {
   }
 
   /**
-   * Begins to store a blob; null when its digest is not known beforehand (it gets a sha256 one). Goes on with what a process that
+   * Begins to store a blob; null when its digest is not known beforehand (it gets a sha256 one, which `commit()` tells
+   * before the blob is visible). Goes on with what a process that
    * has ended, or an ingestion that was given up, left of the same digest; that is read once to be hashed.
    * @throws {BerthError} unavailable: the disk is full
    */

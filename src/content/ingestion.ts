@@ -30,12 +30,21 @@ export interface Ingestion extends AsyncDisposable {
   write(piece: Uint8Array): Promise<void>
   /**
    * Verifies the blob and makes it visible. Idempotent towards others: who comes second replaces it with the same bytes.
-   * `hold` is told the digest before the blob is to be seen: from then on the garbage collector could take it.
-   * @throws {BerthError} invalidArgument: too short (kept), or of another digest (not kept); unavailable: the disk is full
+   * @throws {BerthError} invalidArgument: too short (kept), or of another digest (not kept); unavailable: the disk is full;
+   * whatever `beforeVisible` throws, and nothing is kept then
    */
-  commit(hold?: (digest: Digest) => void): Promise<BlobName>
+  commit(options?: CommitBlobOptions): Promise<BlobName>
   /** Ends it and removes what was written. */
   discard(): Promise<void>
+}
+
+/** How to end an ingestion. */
+export interface CommitBlobOptions {
+  /**
+   * Called with the verified digest before anybody can find the blob. Whose digest was not known beforehand is held here: a moment later
+   * it would be garbage to a collector that is at work.
+   */
+  readonly beforeVisible?: (digest: Digest) => void
 }
 
 /** Where an ingestion writes to and moves its file to. */
@@ -215,7 +224,7 @@ export class FileIngestion implements Ingestion {
     this.#syncing.catch(() => undefined)
   }
 
-  async commit(hold?: (digest: Digest) => void): Promise<BlobName> {
+  async commit({ beforeVisible }: CommitBlobOptions = {}): Promise<BlobName> {
     this.#checkOpen()
     try {
       await this.#flush()
@@ -231,10 +240,10 @@ export class FileIngestion implements Ingestion {
       await this.discard()
       throw this.#unusable(`its content has the digest ${digest}`)
     }
-    hold?.(digest)
     try {
       await this.#syncing
       await this.#file.datasync()
+      beforeVisible?.(digest)
       await moveDurably(this.#path, this.#place.blobPath(digest))
     } catch (error) {
       throw await this.#failed(error)

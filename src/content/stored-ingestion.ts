@@ -1,8 +1,7 @@
 import { dirname } from 'node:path'
 import { BerthError } from '../lib/error.ts'
-import type { Digest } from '../oci/digest.ts'
 import { syncDirectory } from './durable-file.ts'
-import { type Ingestion, shownName } from './ingestion.ts'
+import { type CommitBlobOptions, type Ingestion, shownName } from './ingestion.ts'
 import type { BlobName } from './verified-read.ts'
 
 /** The ingestion of a blob that is there already: nothing is left to write. */
@@ -31,8 +30,8 @@ export class StoredIngestion implements Ingestion {
     )
   }
 
-  async commit(hold?: (digest: Digest) => void): Promise<BlobName> {
-    hold?.(this.#blob.digest)
+  async commit({ beforeVisible }: CommitBlobOptions = {}): Promise<BlobName> {
+    beforeVisible?.(this.#blob.digest)
     // Who put it there may not have come as far as this yet.
     await syncDirectory(dirname(this.#path))
     return this.#blob

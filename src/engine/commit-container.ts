@@ -1,8 +1,10 @@
 import { arch } from 'node:os'
-import { type BaseImage, composeImage, emptyBase, readBaseImage } from '../image/compose-image.ts'
+import { type BaseImage, composeImage, emptyBase, hostBase, readBaseImage } from '../image/compose-image.ts'
 import { applyChange, type ConfigDocument, mergeEnv } from '../image/config-changes.ts'
+import { hostConfig } from '../image/host-image.ts'
 import { type ImageRecord, imageId } from '../image/image-record.ts'
 import { type ImageStore, openImageStore } from '../image/image-store.ts'
+import type { Lease } from '../image/lease.ts'
 import { BerthError } from '../lib/error.ts'
 import { parseDigest } from '../oci/digest.ts'
 import { OCI_LAYER } from '../oci/media-types.ts'
@@ -42,24 +44,23 @@ export const LAYER_TYPES: Readonly<Record<Compression, string>> = {
 }
 
 /**
- * Makes an image of a container: of its image and what it has changed. A container of something that is not in the store (the machine
- * itself, a directory) becomes an image of one layer with all that it sees, so that the image means the same wherever it is run.
+ * Makes an image of a container: of its image and what it has changed. A container of something that is not in the store (a directory)
+ * becomes an image of one layer with all that it sees, so that the image means the same wherever it is run. One of the machine itself becomes
+ * an image of one layer with all that differs from the machine, which this machine runs on top of itself: see decision 0010.
  * @throws {BerthError} as {@link findContainerTree}; invalidArgument: a change, a reference, or a file that no layer can hold
  */
 export async function commitContainer(text: string, options: CommitOptions, engine: Engine): Promise<ImageRecord> {
   const names = namesOf(options.reference)
   const tree = await findContainerTree(text, engine)
   const store = await openImageStore(engine.roots.data, engine.database.sqlite)
-  const base = await baseOf(tree, store)
-  const config = options.changes.reduce(applyChange, containerConfig(base?.config ?? {}, tree.config))
   using lease = store.records.lease(`commit ${tree.container.id}`)
-  // Should the container be removed meanwhile, nothing else may hold them.
-  lease.hold('blob', base?.layers.map(({ digest }) => digest) ?? [])
+  const base = await baseOf(tree, store, lease)
+  const config = options.changes.reduce(applyChange, containerConfig(base?.config ?? {}, tree.config))
   await using ingestion = await store.content.ingest(null, options.signal)
   const written = await paused(tree, options, engine, () =>
     write(tree, base, options, engine, bytes => ingestion.write(bytes)),
   )
-  const blob = await ingestion.commit(digest => lease.hold('blob', [digest]))
+  const blob = await ingestion.commit({ beforeVisible: digest => lease.hold('blob', [digest]) })
   const description = {
     config,
     created: createdOf(options),
@@ -93,17 +94,31 @@ export function createdOf({ epochSeconds }: Pick<MakeImageOptions, 'epochSeconds
   return new Date(epochSeconds === null ? Date.now() : epochSeconds * 1000).toISOString().replace(/\.\d+Z$/, 'Z')
 }
 
-async function baseOf({ container }: ContainerTree, store: ImageStore): Promise<BaseImage | null> {
+/** What the container is made of, which stays from now on, even if the container goes. Null: of a directory. */
+async function baseOf(tree: ContainerTree, store: ImageStore, lease: Lease): Promise<BaseImage | null> {
+  const stored = await storedBaseOf(tree, store, lease)
+  if (!tree.isHost) return stored
+  const { cmd } = hostConfig()
+  return hostBase(linuxPlatform(arch()), stored ?? { config: { Cmd: cmd }, history: [] })
+}
+
+async function storedBaseOf({ container }: ContainerTree, store: ImageStore, lease: Lease): Promise<BaseImage | null> {
   const { manifestDigest } = container
   if (manifestDigest === null) return null
   const digest = parseDigest(manifestDigest)
+  lease.hold('blob', [digest])
   const sizeBytes = await store.content.find(digest)
   if (sizeBytes === null)
     throw new BerthError(
       'notFound',
       `Cannot commit container "${container.name}": manifest ${digest} of its image is gone`,
     )
-  return await readBaseImage({ digest, sizeBytes }, store.content)
+  const base = await readBaseImage({ digest, sizeBytes }, store.content)
+  lease.hold(
+    'blob',
+    base.layers.map(each => each.digest),
+  )
+  return base
 }
 
 /** What the container runs with, for containers of the new image. */

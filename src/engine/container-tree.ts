@@ -29,6 +29,8 @@ export interface ContainerTree {
   /** The host ids of the files in `root`; null: they have those of the image. */
   readonly rootIds: RootIds | null
   readonly hasFuseMarks: boolean
+  /** Its changes are changes of the machine's own root filesystem, those included that it began with. */
+  readonly isHost: boolean
   readonly config: RootConfig
 }
 
@@ -42,7 +44,7 @@ export async function findContainerTree(text: string, engine: Engine): Promise<C
   if (container.status === 'creating')
     throw new BerthError('conflict', `Cannot read container "${text}": it is being created`)
   const directory = containerDirectory(engine.roots, container.id)
-  const { lowers, veil, config } = readRootRecord(directory)
+  const { lowers, veil, isHost, seed, config } = readRootRecord(directory)
   // Its files belong to ids that only a user namespace of his gets at, and a patchwork is no overlay that could be read as one.
   if (lowers === null || isRootless())
     throw new BerthError(
@@ -60,6 +62,7 @@ export async function findContainerTree(text: string, engine: Engine): Promise<C
       ids: found.ids,
       veil: [...veil, ...MOUNT_POINTS],
       hasFuseMarks: found.hasFuseMarks === true,
+      ...(seed !== null && { seed }),
       [Symbol.asyncDispose]: () => found[Symbol.asyncDispose](),
     }
   }
@@ -67,7 +70,7 @@ export async function findContainerTree(text: string, engine: Engine): Promise<C
   // What runs is read as it is mounted: a second overlay over the same directories would not be told of changes.
   const record = container.status === 'stopped' ? null : new StateDirectory(engine.roots.run, container.id).record()
   const root = record === null ? stopped : { root: { kind: 'process', pid: record.process.pid } as const, rootIds: ids }
-  return { container, changes, config, hasFuseMarks: driver.name === 'fuse-overlayfs', ...root }
+  return { container, changes, config, isHost, hasFuseMarks: driver.name === 'fuse-overlayfs', ...root }
 }
 
 /** The root of a container that does not run. */

@@ -9,12 +9,18 @@ import type { KeepFree } from './disk-space.ts'
 export interface EngineRoots {
   readonly data: string
   readonly run: string
+  /** The trust policy that was named; absent: the one in the usual place, if there is one. */
+  readonly policy?: string
 }
 
-/** What was given in the place of the usual, as `--root` and `--run-root` name it; paths are relative to the working directory. */
+/**
+ * What was given in the place of the usual, as `--root`, `--run-root` and `--policy` name it; paths are relative to the working
+ * directory.
+ */
 export interface GivenRoots {
   readonly data?: string
   readonly run?: string
+  readonly policy?: string
   /** How root filesystems are made, as `--storage-driver` names it. */
   readonly storageDriver?: DriverName
   /** What is to stay free on the data root's filesystem, as `--keep-free` names it. */
@@ -29,6 +35,7 @@ export function engineRoots(given: GivenRoots): EngineRoots {
   return {
     data: given.data === undefined ? usualDataRoot() : resolve(given.data),
     run: given.run === undefined ? usualRunRoot() : resolve(given.run),
+    ...(given.policy !== undefined && { policy: resolve(given.policy) }),
   }
 }
 

@@ -3,11 +3,14 @@ import { release } from 'node:os'
 import { Helper, runSteps } from '../host/helper.ts'
 import type { RunnableImage } from '../image/image.ts'
 import { ENOENT } from '../lib/errno.ts'
+import { MOVE_MOUNT_F_EMPTY_PATH } from '../linux/mount-flags.ts'
 import { O_DIRECTORY, O_PATH } from '../linux/open-flags.ts'
 import { type Slot, SlotTable } from '../plan/slots.ts'
 import { type Step, step } from '../plan/step.ts'
 import { StepError } from '../plan/step-error.ts'
 import { kernelVersion } from '../runtime/host-facts.ts'
+import { leaveHost } from '../snapshot/confined-plan.ts'
+import { isLayerImage, mountLayerImage } from '../snapshot/layer-mount.ts'
 import { type ResolvedUser, resolveUser } from './user.ts'
 
 /** The longest passwd or group file that is read; real ones have some thousand bytes (CVE-2022-1708's class). */
@@ -22,7 +25,8 @@ export async function resolveImageUser(
   groupAdd: readonly string[],
   image: RunnableImage,
 ): Promise<ResolvedUser> {
-  const [passwd, group] = image.name === 'host' ? readHostFiles() : await readImageFiles(image)
+  const [passwd, group] =
+    image.veil !== undefined && image.seed === undefined ? readHostFiles() : await readImageFiles(image)
   return resolveUser(text, groupAdd, passwd, group)
 }
 
@@ -37,6 +41,8 @@ async function readImageFiles(image: RunnableImage): Promise<[string, string]> {
 }
 
 async function readInImage(image: RunnableImage, path: string): Promise<string> {
+  // No overlay takes a layer beside the machine's root, which it lies in.
+  if (image.seed !== undefined) return await readInLayers([image.seed, ...image.lowers], path)
   try {
     return await readInOverlay(image.lowers, path)
   } catch (error) {
@@ -55,9 +61,8 @@ async function readInOverlay(layers: readonly string[], path: string): Promise<s
   const joined = major > 6 || (major === 6 && minor >= 5) ? 0 : 1
   const { data } = await runSteps(
     [
-      ...layers.map((lower, index) =>
-        step('open', { path: lower, flags: O_PATH | O_DIRECTORY, mode: 0, out: lowers[index] ?? null }, 'find a layer'),
-      ),
+      ...(layers.some(isLayerImage) ? leaveHost('mount images where nobody sees it') : []),
+      ...lowers.flatMap((slot, index) => findLayer(layers[index] ?? '', slot)),
       ...(lowers.length === 1
         ? []
         : [
@@ -72,6 +77,16 @@ async function readInOverlay(layers: readonly string[], path: string): Promise<s
     slots.count,
   )
   return new TextDecoder().decode(data[0] ?? new Uint8Array(0))
+}
+
+/** Before Linux 6.15 overlayfs takes no detached mounts as layers, so what an image holds is attached. */
+function findLayer(path: string, out: Slot): readonly Step[] {
+  if (!isLayerImage(path)) return [step('open', { path, flags: O_PATH | O_DIRECTORY, mode: 0, out }, 'find a layer')]
+  const flags = MOVE_MOUNT_F_EMPTY_PATH
+  return [
+    ...mountLayerImage(path, out),
+    step('move_mount', { from: out, to: null, path: '/', flags }, 'attach it, so that overlayfs takes it'),
+  ]
 }
 
 /**

@@ -43,7 +43,7 @@ export async function importImage(
   }
   parser.finish()
   await compressor.finish()
-  const blob = await ingestion.commit(digest => lease.hold('blob', [digest]))
+  const blob = await ingestion.commit({ beforeVisible: digest => lease.hold('blob', [digest]) })
   const layer = {
     diffId: parseDigest(`sha256:${hasher.digest('hex')}`),
     descriptor: { ...blob, mediaType: LAYER_TYPES.gzip },

@@ -4,6 +4,7 @@ import type { RunnableImage } from '../image/image.ts'
 import { openRootfs } from '../image/rootfs-image.ts'
 import { BerthError } from '../lib/error.ts'
 import type { Digest } from '../oci/digest.ts'
+import { readPolicyFile } from '../security/trust/trust-files.ts'
 import type { ImageSource } from './container-options.ts'
 import type { ImageEngine } from './image-engine.ts'
 
@@ -17,6 +18,10 @@ export async function openImage(source: ImageSource, engine: ImageEngine): Promi
     case 'layout': {
       const problem = source.platform === null ? null : foreignArchitectureProblem(source.platform.architecture)
       if (problem !== null) throw new BerthError('unavailable', `Cannot run an image of "${source.path}": ${problem}`)
+      if (readPolicyFile(engine.roots.policy) !== null) {
+        const { ImageTrust } = await import('./image-trust.ts')
+        await ImageTrust.open(engine).checkLayout(source.path, source.tag)
+      }
       const [{ openLayoutImage }, { ImageRecords }] = await Promise.all([
         import('../image/oci-layout-image.ts'),
         import('../image/image-records.ts'),

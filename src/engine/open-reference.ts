@@ -1,11 +1,13 @@
 import { foreignArchitectureProblem } from '../host/foreign-architecture.ts'
 import { lookUpImage } from '../image/find-image.ts'
+import { putOnHost } from '../image/host-image.ts'
 import type { RunnableImage } from '../image/image.ts'
 import { type ImageManifest, type ImageRecord, ownManifest } from '../image/image-record.ts'
 import { ImageRecords } from '../image/image-records.ts'
 import { manifestFor, openStoredImage } from '../image/stored-image.ts'
 import { BerthError } from '../lib/error.ts'
 import { linuxPlatform, type Platform, parsePlatform, platformDistance, printPlatform } from '../oci/platform.ts'
+import { readPolicyFile } from '../security/trust/trust-files.ts'
 import type { ImageSource } from './container-options.ts'
 import type { ImageEngine } from './image-engine.ts'
 
@@ -25,7 +27,23 @@ export async function openReference(source: Stored, engine: ImageEngine): Promis
   const { image, manifest } =
     (source.pull === 'always' ? null : choose(source, records)) ?? (await pull(source, engine))
   checkRunnable(source.text, parsePlatform(manifest.platform))
-  return await openStoredImage(source.text, image, manifest, engine.roots.data, { warn: engine.warn })
+  await checkTrust(source.text, { image, manifest }, records, engine)
+  const opened = await openStoredImage(source.text, image, manifest, engine.roots.data, { warn: engine.warn })
+  return records.isOnHost(image.digest) ? putOnHost(opened, engine.roots.data) : opened
+}
+
+/** A policy may have changed since the pull. What judges is loaded only where there is one. */
+async function checkTrust(
+  text: string,
+  { image, manifest }: Chosen,
+  records: ImageRecords,
+  { roots, database }: ImageEngine,
+): Promise<void> {
+  if (readPolicyFile(roots.policy) === null) return
+  const { ImageTrust } = await import('./image-trust.ts')
+  const name = lookUpImage(text, records)?.name ?? null
+  const which = { image: image.digest, manifest: manifest.digest }
+  await ImageTrust.open({ roots, database }).checkRun(which, name, text)
 }
 
 function choose({ text, platform }: Stored, records: ImageRecords): Chosen | null {

@@ -92,6 +92,11 @@ function describeRoot(
   if (root.kind !== 'overlay') return { root, patchwork: null }
   const { upper, work } = root
   const [lower = '/'] = image.lowers
+  if (isRootless() && image.seed !== undefined)
+    throw new BerthError(
+      'notImplemented',
+      `Cannot run image "${image.name}": it is on top of "host", and only root can put it there`,
+    )
   if (isRootless() && image.lowers.length === 1) {
     const mountPoints = parseMountInfo(readFileSync('/proc/self/mountinfo', 'utf8')).map(each => each.mountPoint)
     if (hasMounts(lower, mountPoints)) {
@@ -100,13 +105,15 @@ function describeRoot(
       return { root: { kind: 'patchwork', path: upper, patches: content.patches }, patchwork: { content, input } }
     }
   }
-  const veil = image.veil === undefined ? null : { owner: range?.start ?? 0, entries: image.veil }
+  // With a seed it is in the upper directory from the beginning.
+  const veil =
+    image.veil === undefined || image.seed !== undefined ? null : { owner: range?.start ?? 0, entries: image.veil }
   return { root: { ...root, veil }, patchwork: null }
 }
 
 /** An image as what roots are made from. */
-export function stackOf({ lowers, veil }: RunnableImage): LayerStack {
-  return { lowers, isHost: veil !== undefined }
+export function stackOf({ lowers, veil, seed }: RunnableImage): LayerStack {
+  return { lowers, isHost: veil !== undefined, ...(seed !== undefined && { seed: { path: seed, veil: veil ?? [] } }) }
 }
 
 function seccompFor(options: ContainerOptions, available: bigint): SeccompConfig | null {
@@ -146,13 +153,14 @@ export async function makeContainerDirectory(
   options: ContainerOptions,
   range: IdRange | null,
   driver: SnapshotDriver,
+  signal?: AbortSignal,
 ): Promise<void> {
   const owner = range?.start ?? 0
   for (const path of [directory, join(directory, 'rootfs'), join(directory, 'log')])
     mkdirSync(path, { recursive: true, mode: path.endsWith('rootfs') ? 0o755 : 0o711 })
   // First, so that whoever finds the directory after a crash finds out which ids its files have.
   writeFileSync(join(directory, 'config.json'), formatJson(description.spec, '  '), { mode: 0o600 })
-  await driver.create(directory, description.stack, range)
+  await driver.create(directory, description.stack, range, signal)
   if (description.patchwork !== null) makePatchwork(description.patchwork.content, description.patchwork.input)
   const hostname = description.spec.hostname ?? hostHostname()
   const content: Record<(typeof GENERATED_FILES)[number], string> = {

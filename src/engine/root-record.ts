@@ -1,7 +1,19 @@
 import { existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { BerthError } from '../lib/error.ts'
-import { formatJson, integer, list, map, object, oneOf, parseJson, required, text, texts } from '../lib/json-shape.ts'
+import {
+  flag,
+  formatJson,
+  integer,
+  list,
+  map,
+  object,
+  oneOf,
+  parseJson,
+  required,
+  text,
+  texts,
+} from '../lib/json-shape.ts'
 import type { RootSource, VeilEntry } from '../runtime/container-input.ts'
 import type { LayerStack } from '../snapshot/snapshot-driver.ts'
 import type { ContainerOptions } from './container-options.ts'
@@ -11,6 +23,10 @@ export interface RootRecord {
   /** Null: its root filesystem is not made of layers alone. */
   readonly lowers: readonly string[] | null
   readonly veil: readonly VeilEntry[]
+  /** It is a container of the machine's own root filesystem. */
+  readonly isHost: boolean
+  /** The layer that its own directory began with; null: it was empty. */
+  readonly seed: string | null
   /** What its options say instead of the image's config. */
   readonly config: RootConfig
 }
@@ -42,11 +58,15 @@ const config = object<RootConfig>({
 })
 interface WireRecord {
   readonly lowers?: readonly string[]
+  readonly isHost?: boolean
+  readonly seed?: string
   readonly veil: readonly VeilEntry[]
   readonly config: RootConfig
 }
 const record = object<WireRecord>({
   lowers: texts,
+  isHost: flag,
+  seed: text,
   veil: required(list(veilEntry)),
   config: required(config),
 })
@@ -55,13 +75,15 @@ const record = object<WireRecord>({
 export function writeRootRecord(
   directory: string,
   root: RootSource,
-  { lowers }: LayerStack,
+  { lowers, isHost = false, seed }: LayerStack,
   options: ContainerOptions,
 ): void {
   const { entrypoint, command, env, user, workdir, labels } = options
   const value = {
     ...(root.kind !== 'patchwork' && { lowers }),
-    veil: (root.kind === 'overlay' ? root.veil?.entries : undefined) ?? [],
+    isHost,
+    ...(seed !== undefined && { seed: seed.path }),
+    veil: seed?.veil ?? (root.kind === 'overlay' ? root.veil?.entries : undefined) ?? [],
     config: {
       ...(entrypoint !== null && { entrypoint }),
       command,
@@ -83,5 +105,6 @@ export function readRootRecord(directory: string): RootRecord {
       `Cannot read "${path}": it does not exist, expected that of a container that was made`,
     )
   const { value } = parseJson(readFileSync(path, 'utf8'), path, record)
-  return { lowers: value.lowers ?? null, veil: value.veil, config: value.config }
+  const { lowers = null, isHost = false, seed = null, ...rest } = value
+  return { lowers, isHost, seed, veil: rest.veil, config: rest.config }
 }

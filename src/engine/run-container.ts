@@ -66,7 +66,7 @@ export async function makeContainer(options: ContainerOptions, engine: Engine): 
   undo.defer(() => removeContainerDirectory(directory, engine.snapshots))
   const description = await describeContainer(id, options, image, range, directory, driver)
   options.binds.forEach(makeBindSource)
-  await makeContainerDirectory(directory, description, options, range, driver)
+  await makeContainerDirectory(directory, description, options, range, driver, engine.signal)
   await driver.activate(directory, description.stack, range)
   const create = createOptions(description, directory, options, engine)
   const created = await createContainer(id, create, bundleOf(description, directory))

@@ -1,5 +1,6 @@
 import type { Database } from 'bun:sqlite'
-import { IMAGE_SCHEMA } from '../image/image-schema.ts'
+import { HOST_IMAGE_SCHEMA, IMAGE_SCHEMA } from '../image/image-schema.ts'
+import { TRUST_SCHEMA } from '../image/trust-schema.ts'
 import { BerthError } from '../lib/error.ts'
 
 /** The first schema was made before there were versions: where its table is there, this changes nothing. */
@@ -27,7 +28,7 @@ CREATE TRIGGER container_content_goes AFTER DELETE ON container BEGIN
 END`
 
 /** Step n leads from version n to n + 1. Steps are added, never edited: databases that have taken them are out there. */
-const STEPS: readonly string[] = [CONTAINERS, `${IMAGE_SCHEMA};${CONTAINER_IMAGES}`]
+const STEPS: readonly string[] = [CONTAINERS, `${IMAGE_SCHEMA};${CONTAINER_IMAGES}`, TRUST_SCHEMA, HOST_IMAGE_SCHEMA]
 
 /**
  * Brings the tables of `state.db` up to date; `PRAGMA user_version` counts the steps that it has taken. All in one transaction.

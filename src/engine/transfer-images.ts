@@ -7,8 +7,9 @@ import { BerthError } from '../lib/error.ts'
 import type { Descriptor } from '../oci/descriptor.ts'
 import { familiarReference, parseReference, printRepository, type Reference, withDefaultTag } from '../oci/reference.ts'
 import type { RegistryClient } from '../registry/registry-client.ts'
-import { checkTrust } from './check-trust.ts'
+import { findSignatures } from './find-signatures.ts'
 import type { ImageEngine } from './image-engine.ts'
+import { ImageTrust } from './image-trust.ts'
 import { withSpace } from './keep-space.ts'
 import { openRegistry } from './open-registry.ts'
 
@@ -17,20 +18,27 @@ export class ImageTransfers implements Disposable {
   readonly store: ImageStore
   readonly #engine: ImageEngine
   readonly #registry: RegistryClient
+  readonly #trust: ImageTrust
 
-  private constructor(store: ImageStore, engine: ImageEngine) {
+  private constructor(store: ImageStore, engine: ImageEngine, trust: ImageTrust) {
     this.store = store
     this.#engine = engine
     this.#registry = openRegistry(engine.warn)
+    this.#trust = trust
   }
 
   /** Dispose it after the last transfer. */
   static async open(engine: ImageEngine): Promise<ImageTransfers> {
-    return new ImageTransfers(await openImageStore(engine.roots.data, engine.database.sqlite), engine)
+    // First: with a policy that is not understood nothing is even opened.
+    const trust = ImageTrust.open(engine)
+    return new ImageTransfers(await openImageStore(engine.roots.data, engine.database.sqlite), engine, trust)
   }
 
   /** As {@link pullImage}, if the machine's policy trusts the image. */
   async pull(reference: Reference, options: Omit<PullOptions, 'checkTrust'>): Promise<PulledImage> {
+    const checkTrust = this.#trust.pullCheck((name, digests, requirements) =>
+      findSignatures(name, digests, requirements, this.#registry, options.signal),
+    )
     return await withSpace(this.#engine, () =>
       pullImage(reference, this.store, this.#registry, { ...options, checkTrust }),
     )

@@ -11,7 +11,6 @@ import { type OnProgress, progressId } from './progress.ts'
 
 /** Where the blobs of an archive go. */
 export interface BlobTarget {
-  find(digest: Digest): Promise<number | null>
   ingest(expected: BlobName | null, signal?: AbortSignal): Promise<Ingestion>
 }
 
@@ -143,7 +142,7 @@ class Reader implements ArchiveContents, AsyncDisposable {
     this.#position += bytes.length
     if (skipped < bytes.length) await ingestion.write(bytes.subarray(skipped))
     const id = progressId(name.split('/').find(part => /^[0-9a-f]{12}/.test(part)) ?? name)
-    this.#options.onProgress({ id, kind: 'extracting', currentBytes: this.#position, totalBytes: sizeBytes })
+    this.#options.onProgress({ id, kind: 'loading', currentBytes: this.#position, totalBytes: sizeBytes })
   }
 
   async #end(): Promise<void> {
@@ -153,7 +152,9 @@ class Reader implements ArchiveContents, AsyncDisposable {
     if (current.kind === 'document') this.documents.set(current.name, textOf(current.pieces, current.name))
     if (current.kind !== 'blob') return
     await using ingestion = current.ingestion
-    const blob = await ingestion.commit(digest => this.#options.lease.hold('blob', [digest]))
+    // Not every name says the digest.
+    const beforeVisible = (digest: Digest): void => this.#options.lease.hold('blob', [digest])
+    const blob = await ingestion.commit({ beforeVisible })
     this.blobs.set(current.name, { ...blob, head: current.head })
   }
 

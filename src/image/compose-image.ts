@@ -24,6 +24,8 @@ export interface BaseImage {
   readonly diffIds: readonly Digest[]
   readonly config: ConfigDocument
   readonly history: readonly ConfigDocument[]
+  /** It stands for the machine's own root filesystem, which is below the layers and never in an image. */
+  readonly isHost?: boolean
 }
 
 /** A layer that is in the content store. */
@@ -71,6 +73,15 @@ export function emptyBase(platform: Platform): BaseImage {
 }
 
 /**
+ * The machine's own root filesystem as what an image is made from. What was made on top of it before goes on in the config and the history;
+ * its layer does not, since the next one holds all that differs from the machine.
+ */
+export function hostBase(platform: Platform, { config, history }: Pick<BaseImage, 'config' | 'history'>): BaseImage {
+  const steps = history.map(step => ({ ...step, empty_layer: true }))
+  return { platform, layers: [], diffIds: [], config, history: steps, isHost: true }
+}
+
+/**
  * Makes an image of a base's layers and a new one on top, and registers it. Its layers are named, not copied. The same input gives the
  * same digest. `lease` holds all that it consists of.
  * @throws {BerthError} invalidArgument: the config is not an image's
@@ -104,7 +115,7 @@ export async function composeImage(
     layers: [...base.layers.map(asOciLayer), layer.descriptor],
   })
   const target = { ...(await put(manifest, store, lease)), mediaType: OCI_MANIFEST }
-  return await registerImage(target, names, store)
+  return await registerImage(target, names, store, { isOnHost: base.isHost === true })
 }
 
 /** A manifest of the OCI names layers by its media types; Docker's mean the same bytes. */

@@ -1,5 +1,6 @@
 import { existsSync, realpathSync, statSync } from 'node:fs'
 import { dirname } from 'node:path'
+import { BerthError } from '../lib/error.ts'
 import type { VeilEntry } from '../runtime/container-input.ts'
 import { bareConfig, type RunnableImage } from './image.ts'
 
@@ -26,10 +27,36 @@ const EMPTY: readonly string[] = ['/root', '/home', '/tmp', '/run', '/boot', '/m
 export function openHostImage(dataRoot: string): RunnableImage {
   return {
     name: 'host',
-    config: bareConfig(existsSync('/bin/bash') ? '/bin/bash' : '/bin/sh'),
+    config: hostConfig(),
     lowers: ['/'],
     veil: veil([...HIDDEN, dataRoot]),
   }
+}
+
+/** What a container of the machine's root filesystem runs when nothing is said. */
+export function hostConfig(): RunnableImage['config'] {
+  return bareConfig(existsSync('/bin/bash') ? '/bin/bash' : '/bin/sh')
+}
+
+/**
+ * An image of the store as what it is: a layer on top of the machine's root filesystem. Only for what the records of this machine say
+ * to be one; see decision 0010.
+ * @throws {BerthError} invalidArgument: it has not one layer, so that `commit` has not made it
+ */
+export function putOnHost(image: RunnableImage, dataRoot: string): RunnableImage {
+  const [seed, ...more] = image.lowers
+  if (seed === undefined || more.length > 0)
+    throw new BerthError(
+      'invalidArgument',
+      `Cannot run image "${image.name}" on top of "host": it has ${image.lowers.length} layers, expected one`,
+    )
+  const { lowers, veil: hidden } = openHostImage(dataRoot)
+  return { ...image, lowers, seed, ...(hidden !== undefined && { veil: hidden }) }
+}
+
+/** What to tell who sends such an image elsewhere. */
+export function onHostWarning(name: string): string {
+  return `"${name}" is on top of this machine's root filesystem, which does not go with it: elsewhere it is its layer alone`
 }
 
 function veil(hidden: readonly string[]): readonly VeilEntry[] {

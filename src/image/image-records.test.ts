@@ -3,11 +3,12 @@ import { expect, test } from 'bun:test'
 import { type Digest, parseDigest } from '../oci/digest.ts'
 import { type ImageManifest, imageId } from './image-record.ts'
 import { type ContentItem, ImageRecords, type NewImage } from './image-records.ts'
-import { IMAGE_SCHEMA } from './image-schema.ts'
+import { HOST_IMAGE_SCHEMA, IMAGE_SCHEMA } from './image-schema.ts'
 
 function newDatabase(): Database {
   const database = new Database(':memory:', { strict: true })
   database.run(IMAGE_SCHEMA)
+  database.run(HOST_IMAGE_SCHEMA)
   return database
 }
 
@@ -183,4 +184,15 @@ test('imageId() is the config of the manifest for this machine, else of the firs
   expect(imageId({ digest: digestOf('a'), manifests })).toBe(digestOf('e'))
   expect(imageId({ digest: digestOf('a'), manifests: manifests.slice(0, 1) })).toBe(digestOf('c'))
   expect(imageId({ digest: digestOf('a'), manifests: [] })).toBe(digestOf('a'))
+})
+
+test('an image that was made on top of the machine stays one until it is removed, and is none when it comes back', () => {
+  const all = records()
+  all.put(image('1', { isOnHost: true }), [], 1)
+  all.put(image('1'), ['example.com/pulled:1'], 2)
+  all.put(image('2', { manifests: [manifest('1')] }), [], 3)
+  expect([all.isOnHost(digestOf('1')), all.isOnHost(digestOf('2'))]).toEqual([true, false])
+  all.remove(digestOf('1'))
+  all.put(image('1'), ['example.com/pulled:1'], 4)
+  expect(all.isOnHost(digestOf('1'))).toBe(false)
 })

@@ -18,6 +18,8 @@ export interface ContentItem {
 export interface NewImage extends Pick<ImageRecord, 'digest' | 'mediaType' | 'sizeBytes' | 'manifests'> {
   /** All that must stay as long as the image does, the target included. */
   readonly content: readonly ContentItem[]
+  /** It was made here, as a layer on top of the machine's own root filesystem. Where it was put down as one before, it stays one. */
+  readonly isOnHost?: boolean
 }
 
 /** A name that belonged to another image. */
@@ -80,6 +82,7 @@ export class ImageRecords {
       }
       for (const { kind, digest, sizeBytes } of image.content)
         this.#run('INSERT OR REPLACE INTO image_content VALUES (?, ?, ?, ?)', [image.digest, kind, digest, sizeBytes])
+      if (image.isOnHost === true) this.#run('INSERT OR IGNORE INTO host_image VALUES (?)', [image.digest])
       return names.flatMap(name => this.#name(name, image.digest))
     })
   }
@@ -108,6 +111,11 @@ export class ImageRecords {
          SELECT image FROM image_manifest WHERE config_digest >= ? AND config_digest < ? OR digest >= ? AND digest < ?)`,
       [...range, ...range, ...range],
     )
+  }
+
+  /** Whether an image is a layer on top of the machine's own root filesystem. By its target: an index with it in it is not. */
+  isOnHost(digest: Digest): boolean {
+    return this.#rows('SELECT 1 FROM host_image WHERE image = ?', [digest]).length > 0
   }
 
   /** All names with the digest of their image, sorted by name. */

@@ -64,3 +64,16 @@ CREATE TABLE transfer (
   beat_ms INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 `
+
+/**
+ * Which images are a layer on top of the machine's own root filesystem: those that `commit` made here of containers of it. Nothing but a row
+ * here says so, never a document of an image, and it goes with the image: what comes back from elsewhere is its layer alone.
+ */
+export const HOST_IMAGE_SCHEMA = `
+CREATE TABLE host_image (
+  image TEXT PRIMARY KEY
+) STRICT, WITHOUT ROWID;
+CREATE TRIGGER host_image_goes AFTER DELETE ON image BEGIN
+  DELETE FROM host_image WHERE image = OLD.digest;
+END;
+`

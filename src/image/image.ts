@@ -26,6 +26,8 @@ export interface RunnableImage {
   readonly lowers: readonly string[]
   /** What of the layers a container does not see. */
   readonly veil?: readonly VeilEntry[]
+  /** A layer that is put into each container's own directory, since no overlay takes it beside the machine's root. An absolute path. */
+  readonly seed?: string
   /** Where it is an image of the store: what has to stay there as long as a container of it does. */
   readonly stored?: StoredUse
   /** Where it is an image from elsewhere, unpacked into the store. */

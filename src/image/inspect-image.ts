@@ -4,6 +4,8 @@ import { fromJson, type Value } from '../lib/template/value.ts'
 import type { ImageDocument } from '../oci/image-config.ts'
 import { bestMatch, type Platform, parsePlatform, printPlatform } from '../oci/platform.ts'
 import { familiarReference, parseReference } from '../oci/reference.ts'
+import { imageGraphDriver } from '../snapshot/graph-driver.ts'
+import type { DriverName } from '../snapshot/snapshot-driver.ts'
 import type { FoundImage } from './find-image.ts'
 import { type ImageManifest, type ImageRecord, ownManifest } from './image-record.ts'
 import { imageSize } from './image-size.ts'
@@ -48,6 +50,7 @@ const NEVER = '0001-01-01T00:00:00Z'
 export async function inspectImage(
   found: FoundImage,
   { content, layers, records }: Pick<ImageStore, 'content' | 'layers' | 'records'>,
+  driver: DriverName,
   platform: Platform | null = null,
 ): Promise<InspectedImage> {
   const { image } = found
@@ -59,6 +62,8 @@ export async function inspectImage(
   const { value: docker } = parseJson(json, `config ${manifest.configDigest}`, dockerConfig)
   const { os, architecture, variant } = document.platform
   const paths = await Promise.all(manifest.layers.map(async ({ diffId }) => (await layers.find(diffId))?.path))
+  const unpacked = paths.filter(path => path !== undefined)
+  const complete = unpacked.length === paths.length
   return {
     Id: manifest.configDigest,
     RepoTags: same.flatMap(repoTags).sort(),
@@ -74,10 +79,9 @@ export async function inspectImage(
     Os: os,
     OsVersion: docker['os.version'] ?? '',
     Size: await imageSize(manifest, layers),
-    GraphDriver: {
-      Data: new Map(paths.includes(undefined) ? [] : [['LowerDir', paths.toReversed().join(':')]]),
-      Name: 'overlay2',
-    },
+    // Not Docker's: what is below the layers and in no image.
+    Base: records.isOnHost(image.digest) ? 'host' : '',
+    GraphDriver: { ...imageGraphDriver(driver, complete ? unpacked.toReversed() : null) },
     RootFS: { Type: 'layers', Layers: document.diffIds },
     Metadata: { LastTagTime: NEVER },
     Descriptor: { mediaType: image.mediaType, digest: image.digest, size: image.sizeBytes },

@@ -32,8 +32,16 @@ export interface LoadOptions {
   /** Told of what is left out. */
   readonly warn: (message: string) => void
   readonly onMoved?: (moved: readonly MovedName[]) => void
+  /** Decides whether an image may come in, before it is registered, and throws when it may not; default: all may. */
+  readonly checkTrust?: LoadCheck
   readonly signal?: AbortSignal
 }
+
+/** Which form an image is loaded from, what it is called there, and its target's digest. */
+export type LoadCheck = (form: ArchiveForm, names: readonly string[], digest: Digest) => Promise<void>
+
+/** Forms in which images are loaded, as policies name them; a layout is `oci`. */
+export type ArchiveForm = 'docker-archive' | 'oci-archive' | 'oci'
 
 /** An image that was loaded, with the names that it has by the archive. */
 export interface LoadedImage {
@@ -72,17 +80,25 @@ export async function loadImages(
     onProgress,
     ...(signal === undefined ? {} : { signal }),
   })
-  return await registerTargets(await targetsOf(contents, store, lease, options), store, lease, options)
+  const form = isLayout(contents) ? 'oci-archive' : 'docker-archive'
+  return await registerTargets(form, await targetsOf(contents, store, lease, options), store, lease, options)
+}
+
+function isLayout({ documents }: ArchiveContents): boolean {
+  return documents.has('oci-layout') && documents.has('index.json')
 }
 
 /** Verifies and unpacks what is for this machine, and makes images of it all. */
 export async function registerTargets(
+  form: ArchiveForm,
   targets: readonly LoadTarget[],
   store: ImageStore,
   lease: Lease,
   options: LoadOptions,
 ): Promise<readonly LoadedImage[]> {
-  const { onMoved } = options
+  const { onMoved, checkTrust } = options
+  // All before one: an archive comes in as a whole.
+  for (const { descriptor, names } of targets) await checkTrust?.(form, names, descriptor.digest)
   const loaded: LoadedImage[] = []
   for (const { descriptor, names } of targets) {
     await unpackLoaded(descriptor, store, lease, options)

@@ -24,7 +24,7 @@ export async function loadLayout(
   const copy = new LayoutCopy(layout, store, lease, options)
   for (const target of layout.index.manifests) await copy.target(target, 0)
   const targets = await layoutTargets(layout.index.manifests, store, options)
-  return await registerTargets(targets, store, lease, options)
+  return await registerTargets('oci', targets, store, lease, options)
 }
 
 /** Copies what a layout's index leads to. */
@@ -83,7 +83,7 @@ class LayoutCopy {
       if (skipped < piece.length) await ingestion.write(piece.subarray(skipped))
       onProgress?.({
         id: progressId(digest),
-        kind: 'extracting',
+        kind: 'loading',
         currentBytes: ingestion.offset,
         totalBytes: sizeBytes,
       })

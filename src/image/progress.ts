@@ -3,6 +3,7 @@ export type ProgressKind =
   | 'waiting'
   | 'downloading'
   | 'extracting'
+  | 'loading'
   | 'pulled'
   | 'exists'
   | 'uploading'

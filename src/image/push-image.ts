@@ -7,6 +7,7 @@ import { type Platform, printPlatform } from '../oci/platform.ts'
 import { familiarReference, parseReference, type Reference } from '../oci/reference.ts'
 import { listed } from './choose-manifest.ts'
 import { collectImage, type ImageParts, type PartDocument } from './collect-image.ts'
+import { onHostWarning } from './host-image.ts'
 import type { ImageRecord } from './image-record.ts'
 import type { ImageStore } from './image-store.ts'
 import { type OnProgress, type ProgressKind, progressId } from './progress.ts'
@@ -65,6 +66,7 @@ export async function pushImage(
   const shown = familiarReference(reference)
   if (reference.tag === null || reference.digest !== null)
     throw new BerthError('invalidArgument', `Cannot push "${shown}": expected a tag and no digest`)
+  if (store.records.isOnHost(image.digest)) options.warn(onHostWarning(shown))
   using lease = store.records.lease(`push ${shown}`)
   lease.hold(
     'blob',

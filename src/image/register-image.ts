@@ -27,6 +27,8 @@ export interface RegisterStore {
 export interface RegisterOptions {
   /** Told of the names that belonged to other images. */
   readonly onMoved?: (moved: readonly MovedName[]) => void
+  /** It is being made here, as a layer on top of the machine's own root filesystem. */
+  readonly isOnHost?: boolean
 }
 
 /** Documents that one image may consist of: a hundred platforms with an attestation and a signature each are fewer. */
@@ -42,7 +44,7 @@ export async function registerImage(
   target: Descriptor,
   names: readonly string[],
   store: RegisterStore,
-  { onMoved }: RegisterOptions = {},
+  { onMoved, isOnHost = false }: RegisterOptions = {},
 ): Promise<ImageRecord> {
   const { records } = store
   using lease = records.lease(`register ${names[0] ?? target.digest}`)
@@ -51,7 +53,7 @@ export async function registerImage(
   const { digest, mediaType, sizeBytes } = target
   if (walk.manifests.size === 0) throw nothingToRun(target, walk.missing)
   const content = [...walk.content.values()]
-  const image = { digest, mediaType, sizeBytes, manifests: [...walk.manifests.values()], content }
+  const image = { digest, mediaType, sizeBytes, manifests: [...walk.manifests.values()], content, isOnHost }
   const moved = records.put(image, names, Date.now())
   if (moved.length > 0) onMoved?.(moved)
   await projectNames(store)

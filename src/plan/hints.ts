@@ -25,6 +25,10 @@ const HINTS: Readonly<Partial<Record<OpName | '*', Readonly<Record<string, strin
       'in a user namespace proc and sysfs can be mounted only while an instance without anything mounted over it is visible, and mqueue and sysfs only with an ipc and a network namespace of its own',
     ENODEV: 'the kernel does not know this file system',
   },
+  mount_image: {
+    ENODEV: 'the kernel does not know this file system',
+    ENOTBLK: 'files are mounted as EROFS since Linux 6.12, with CONFIG_EROFS_FS_BACKED_BY_FILE',
+  },
   capset: {
     EPERM:
       'the engine itself does not hold one of these capabilities, so a container without a user namespace cannot have it',

@@ -197,11 +197,21 @@ export const OPS = {
   names: row(106, { root: 'fd', path: 'bytes' }),
 
   // Snapshots.
-  merge_tree: row(110, { from: 'fd', to: 'fd', links: 'fd', idStart: 'int', idCount: 'int', base: 'fd' }),
+  merge_tree: row(110, {
+    from: 'fd',
+    to: 'fd',
+    links: 'fd',
+    idStart: 'int',
+    idCount: 'int',
+    base: 'fd',
+    keepMarks: 'int',
+  }),
   subvolume_create: row(111, { dir: 'fd', name: 'path' }),
   subvolume_snapshot: row(112, { source: 'fd', dir: 'fd', name: 'path', readonly: 'int' }),
   subvolume_delete: row(113, { dir: 'fd', name: 'path' }),
   tree_usage: row(114, { dir: 'fd', extents: 'int' }),
+
+  mount_image: row(115, { fstype: 'text', image: 'fd', options: 'texts', attrs: 'attrFlags', out: 'out' }),
 
   // The disk.
   sync_fs: row(120, { fd: 'fd' }),

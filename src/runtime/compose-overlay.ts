@@ -12,6 +12,7 @@ import { CLONE_NEWNS } from '../linux/namespaces.ts'
 import { AT_EMPTY_PATH, AT_RECURSIVE, O_DIRECTORY, O_PATH, S_IFCHR } from '../linux/open-flags.ts'
 import type { Slot } from '../plan/slots.ts'
 import { type Step, step } from '../plan/step.ts'
+import { isLayerImage, mountLayerImage } from '../snapshot/layer-mount.ts'
 import type { Handover } from './compose-handover.ts'
 import { type ContainerInput, inUserNamespace, type OverlayLayers, type VeilEntry } from './container-input.ts'
 import { keepOwnMounts } from './own-mounts.ts'
@@ -86,11 +87,7 @@ function attachToRoot(slot: Slot, why: string): Step {
 
 function takeLayer(path: string, slot: Slot, userns: Slot | null): Step[] {
   return [
-    step(
-      'open_tree',
-      { dir: null, path, flags: OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC, out: slot },
-      'take a layer as a detached mount',
-    ),
+    ...(isLayerImage(path) ? mountLayerImage(path, slot) : [cloneLayer(path, slot)]),
     step(
       'mount_setattr',
       {
@@ -107,6 +104,11 @@ function takeLayer(path: string, slot: Slot, userns: Slot | null): Step[] {
         : "show the layer's owners as the container's ids, without changing a file",
     ),
   ]
+}
+
+function cloneLayer(path: string, out: Slot): Step {
+  const flags = OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC
+  return step('open_tree', { dir: null, path, flags, out }, 'take a layer as a detached mount')
 }
 
 function openOwn(builder: PlanBuilder, stage: Step[], source: OverlayLayers): { upper: Slot; work: Slot } {

@@ -40,6 +40,17 @@ describe('an overlay', () => {
     ])
   })
 
+  test("mounts a layer's image where a directory is taken, and treats what it holds the same", () => {
+    const root = { ...OVERLAY, lowers: ['/l/layer.erofs', '/base'] }
+    const { parent } = ofRoot({ root }, { linux: USER_NAMESPACE })
+    expect(printed(parent).filter(line => line.includes('@layer0'))).toEqual([
+      'open("/l/layer.erofs", O_NOFOLLOW|O_PATH, 0) = @layer0',
+      'mount_image("erofs", @layer0, [], MOUNT_ATTR_RDONLY) = @layer0',
+      'mount_setattr(@layer0, "", AT_EMPTY_PATH, MOUNT_ATTR_RDONLY|MOUNT_ATTR_IDMAP, 0, MS_PRIVATE, @user namespace)',
+      'mount_overlay(0, [@layer0 @layer1], @upper /c/upper, @work /c/work, ["source=overlay"], 0) = @root',
+    ])
+  })
+
   test("comes after the child where its ids are the container's, and is handed over", () => {
     const { host, parent, child } = ofRoot({ root: OVERLAY }, { linux: USER_NAMESPACE })
     expect(printed(host, 'mount_overlay')).toEqual([])

@@ -17,6 +17,7 @@ import { PR_SET_NO_NEW_PRIVS, PR_SET_PDEATHSIG } from '../linux/prctl.ts'
 import { SIGNALS } from '../linux/signals.ts'
 import type { Slot } from '../plan/slots.ts'
 import { type Step, step } from '../plan/step.ts'
+import { isLayerImage, mountLayerImage } from './layer-mount.ts'
 
 /** What a confined process is there for, and what that takes; CAP_SYS_ADMIN is for attributes of the name space `trusted`. */
 const CAPABILITIES_KEPT = {
@@ -47,11 +48,13 @@ export interface TreeAccess {
   readonly userns?: Slot | null
 }
 
-/** Takes a directory of the host, without what is mounted in it, as a detached mount on which nothing is executed or opened as a device. */
+/** Takes a directory of the host, or of a layer's image, without what is mounted in it, as a detached mount on which nothing is executed or opened as a device. */
 export function takeTree(path: string, out: Slot, access: TreeAccess, what: string): readonly Step[] {
   const flags = OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_SYMLINK_NOFOLLOW
   return [
-    step('open_tree', { dir: null, path, flags, out }, `take ${what}`),
+    ...(isLayerImage(path)
+      ? mountLayerImage(path, out)
+      : [step('open_tree', { dir: null, path, flags, out }, `take ${what}`)]),
     step('check_type', { fd: out, type: S_IFDIR, major: -1, minor: -1 }, 'make sure that it is a directory'),
     restrictTree(out, access),
   ]

@@ -38,8 +38,17 @@ export const ENTRY_TAIL_LIMIT_BYTES: number = 128 * 1024
 const NO_TIME = { seconds: 0, nanoseconds: 0 }
 const NO_XATTRS: ReadonlyMap<string, string> = new Map()
 
+/** What makes a layer of entries. Texts are byte strings without a NUL. */
+export interface EntrySink {
+  entry(kind: keyof typeof ENTRY_KINDS, path: string, fields?: EntryFields): void
+  /** A piece of the content of the file that was added last; offsets grow. It may be kept until the caller's next pause. */
+  chunk(offset: number, data: Uint8Array): void
+  /** Ends the content of the file that was added last. */
+  endOfFile(sizeBytes: number): void
+}
+
 /** Collects encoded entries until they are taken. */
-export class EntryEncoder {
+export class EntryEncoder implements EntrySink {
   #bytes = Buffer.allocUnsafe(INITIAL_BYTES)
   #view = viewOf(this.#bytes)
   /** What was added to the buffer, and from where on it is in no part yet. */

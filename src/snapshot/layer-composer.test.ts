@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'bun:test'
 import { type ArchiveEntry, archive } from '../../test/support/tar-archive.ts'
 import { TarParser } from '../lib/tar/parser.ts'
-import { ENTRY_KINDS } from './entry-encoder.ts'
+import { ENTRY_KINDS, EntryEncoder } from './entry-encoder.ts'
 import { parseEntryPath, parseMarker } from './entry-path.ts'
 import { LayerComposer } from './layer-composer.ts'
 import { DEFAULT_UNPACK_LIMITS } from './unpack-limits.ts'
@@ -13,10 +13,11 @@ function compose(...entries: readonly ArchiveEntry[]): {
   warnings: string[]
 } {
   const warnings: string[] = []
-  const composer = new LayerComposer(DEFAULT_UNPACK_LIMITS, message => warnings.push(message))
+  const encoder = new EntryEncoder()
+  const composer = new LayerComposer(encoder, DEFAULT_UNPACK_LIMITS, message => warnings.push(message))
   new TarParser(composer).push(archive(...entries))
   for (const _ of composer.finish());
-  return { lines: decode(Buffer.concat(composer.encoder.take())), composer, warnings }
+  return { lines: decode(Buffer.concat(encoder.take())), composer, warnings }
 }
 
 function decode(bytes: Buffer): string[] {

@@ -2,7 +2,7 @@ import { BerthError } from '../lib/error.ts'
 import type { TarEntry } from '../lib/tar/entry.ts'
 import type { TarHandler } from '../lib/tar/parser.ts'
 import { S_IFBLK, S_IFCHR, S_IFIFO } from '../linux/open-flags.ts'
-import { ENTRY_TAIL_LIMIT_BYTES, EntryEncoder } from './entry-encoder.ts'
+import { ENTRY_TAIL_LIMIT_BYTES, type EntrySink } from './entry-encoder.ts'
 import { parentOf, parseEntryPath, parseMarker, printName } from './entry-path.ts'
 import { isPortableXattr } from './portable-xattrs.ts'
 import type { UnpackLimits } from './unpack-limits.ts'
@@ -38,16 +38,16 @@ const REPLACED_DIRECTORIES_LIMIT = 1000
 const WARNINGS_LIMIT = 20
 
 /**
- * Turns the entries of a layer's archive into entries for berth-init, in the form that overlayfs reads:
+ * Turns the entries of a layer's archive into entries for berth-init, or for an image, in the form that overlayfs reads:
  * a whiteout is a character device 0:0, an opaque directory has `trusted.overlay.opaque=y`.
  * All that is decided about a layer's content is decided here. It holds the names of directories, not those of files,
- * and large pieces of content until they are taken from the encoder: until then who pushes them may not change them.
+ * and large pieces of content until they are taken from the sink: until then who pushes them may not change them.
  *
  * Of two entries of the same name the later counts; of a whiteout and something of its name in the same layer both do:
  * the layer's own stays and hides what lower layers have.
  */
 export class LayerComposer implements TarHandler {
-  readonly encoder = new EntryEncoder()
+  readonly #sink: EntrySink
   readonly #limits: UnpackLimits
   readonly #warn: (message: string) => void
   readonly #warned = new Set<string>()
@@ -58,7 +58,8 @@ export class LayerComposer implements TarHandler {
   #contentBytes = 0
   #isContentKept = false
 
-  constructor(limits: UnpackLimits, warn: (message: string) => void) {
+  constructor(sink: EntrySink, limits: UnpackLimits, warn: (message: string) => void) {
+    this.#sink = sink
     this.#limits = limits
     this.#warn = warn
   }
@@ -90,7 +91,7 @@ export class LayerComposer implements TarHandler {
       this.#implyDirectory(marker.kind === 'opaque' ? marker.path : parentOf(marker.path))
       if (marker.kind === 'opaque') {
         // It may be the only entry in there.
-        if (marker.path !== '') this.encoder.entry('parent', marker.path)
+        if (marker.path !== '') this.#sink.entry('parent', marker.path)
         this.#makeOpaque(marker.path)
       }
       if (marker.kind === 'whiteout') this.#whiteout(marker.path)
@@ -99,11 +100,11 @@ export class LayerComposer implements TarHandler {
   }
 
   data(offset: number, bytes: Uint8Array): void {
-    if (this.#isContentKept) this.encoder.chunk(offset, bytes)
+    if (this.#isContentKept) this.#sink.chunk(offset, bytes)
   }
 
   end(entry: TarEntry): void {
-    if (this.#isContentKept) this.encoder.endOfFile(entry.sizeBytes)
+    if (this.#isContentKept) this.#sink.endOfFile(entry.sizeBytes)
   }
 
   /** The entries that complete the layer, piece by piece as the encoder's content is taken between two steps. */
@@ -114,11 +115,11 @@ export class LayerComposer implements TarHandler {
         if (attributes.isImplied !== isImplied) continue
         const xattrs = new Map(attributes.xattrs)
         if (attributes.isOpaque && path !== '') xattrs.set(OVERLAY_OPAQUE, 'y')
-        this.encoder.entry('attributes', path === '' ? '.' : path, { ...attributes, xattrs })
+        this.#sink.entry('attributes', path === '' ? '.' : path, { ...attributes, xattrs })
         yield
       }
     }
-    this.encoder.entry('end', '')
+    this.#sink.entry('end', '')
     yield
   }
 
@@ -135,7 +136,7 @@ export class LayerComposer implements TarHandler {
     const known = this.#directories.get(path)
     const isOpaque = known?.isOpaque === true || this.#whiteouts.has(path) || entry.xattrs.get(OVERLAY_OPAQUE) === 'y'
     // An implied directory may be a link that leads to one; its own entry makes it a directory.
-    if (path !== '' && known?.isImplied !== false) this.encoder.entry('directory', path)
+    if (path !== '' && known?.isImplied !== false) this.#sink.entry('directory', path)
     const { mode, uid, gid, mtime } = entry
     this.#directories.set(path, { mode, uid, gid, mtime, xattrs: this.#xattrs(entry), isImplied: false, isOpaque })
   }
@@ -153,20 +154,20 @@ export class LayerComposer implements TarHandler {
     switch (entry.type) {
       case 'file':
         this.#isContentKept = true
-        this.encoder.entry('file', path, { mode, uid, gid, mtime, xattrs: this.#xattrs(entry) })
+        this.#sink.entry('file', path, { mode, uid, gid, mtime, xattrs: this.#xattrs(entry) })
         break
       case 'link':
-        this.encoder.entry('link', path, { target: linkTarget(entry) })
+        this.#sink.entry('link', path, { target: linkTarget(entry) })
         break
       case 'symlink':
         this.#refuseXattrs(entry)
-        this.encoder.entry('symlink', path, { uid, gid, mtime, target: symlinkTarget(entry) })
+        this.#sink.entry('symlink', path, { uid, gid, mtime, target: symlinkTarget(entry) })
         break
       case 'character':
       case 'block':
       case 'fifo':
         this.#refuseXattrs(entry)
-        this.encoder.entry('node', path, { mode: NODE_TYPES[entry.type] | mode, uid, gid, mtime, major, minor })
+        this.#sink.entry('node', path, { mode: NODE_TYPES[entry.type] | mode, uid, gid, mtime, major, minor })
     }
   }
 
@@ -175,14 +176,14 @@ export class LayerComposer implements TarHandler {
     if (this.#directories.has(path)) return
     this.#implyDirectory(parentOf(path))
     const isOpaque = this.#whiteouts.has(path)
-    if (isOpaque) this.encoder.entry('directory', path)
+    if (isOpaque) this.#sink.entry('directory', path)
     this.#directories.set(path, { ...IMPLIED, isOpaque })
   }
 
   #whiteout(path: string): void {
     this.#whiteouts.add(path)
     if (this.#directories.has(path)) this.#makeOpaque(path)
-    else this.encoder.entry('whiteout', path, { mode: S_IFCHR })
+    else this.#sink.entry('whiteout', path, { mode: S_IFCHR })
   }
 
   #makeOpaque(path: string): void {

@@ -6,12 +6,17 @@
  *
  * Numbers are little-endian. A process that failed ends: what of the blob is still on its way means nothing to it.
  */
-import type { ErrorCategory } from '../lib/error.ts'
+import { BerthError, type ErrorCategory } from '../lib/error.ts'
 import { flag, integer, object, oneOf, parseJson, required, type Shape, shapeError, text } from '../lib/json-shape.ts'
 import type { UnpackLimits } from './unpack-limits.ts'
 
+/** What a layer becomes: see layer-store.ts. */
+export type LayerForm = 'directory' | 'erofs'
+
 /** What is found out about a layer while it is unpacked. */
 export interface LayerFacts {
+  /** Absent: a directory. */
+  readonly form?: LayerForm
   /** It hides all of the layers below it: there is an opaque whiteout in its root. */
   readonly isOpaque: boolean
   readonly entryCount: number
@@ -23,7 +28,8 @@ export interface LayerFacts {
 
 /** One layer to unpack. */
 export interface LayerJob {
-  /** Absolute path of an empty directory. */
+  readonly form: LayerForm
+  /** Absolute path of an empty directory, or of an image that is not there. */
   readonly target: string
   readonly diffId: string
   readonly limits: UnpackLimits
@@ -37,14 +43,29 @@ export type LayerReport =
       readonly kind: 'failed'
       readonly category: ErrorCategory
       readonly message: string
-      /** It was for want of room. */
-      readonly isDiskFull: boolean
+      /** `ENOSPC`: what the kernel said, when it was the kernel. */
+      readonly errno?: string
     }
+
+/** A layer could not be unpacked in the process for it. */
+export class UnpackError extends BerthError {
+  override readonly name = 'UnpackError'
+  /** Kernel spelling: `ENOSPC`; null: it was no system call that failed. */
+  readonly errno: string | null
+
+  constructor(category: ErrorCategory, message: string, errno: string | null) {
+    super(category, message)
+    this.errno = errno
+  }
+}
 
 const count = required(integer(0, Number.MAX_SAFE_INTEGER))
 
+const FORMS = ['directory', 'erofs'] as const satisfies readonly LayerForm[]
+
 /** The facts in a JSON document. */
 export const layerFacts: Shape<LayerFacts> = object<LayerFacts>({
+  form: oneOf(FORMS),
   isOpaque: required(flag),
   entryCount: count,
   contentBytes: count,
@@ -52,6 +73,7 @@ export const layerFacts: Shape<LayerFacts> = object<LayerFacts>({
 })
 
 const job = object<LayerJob>({
+  form: required(oneOf(FORMS)),
   target: required(text),
   diffId: required(text),
   limits: required(object<UnpackLimits>({ bytes: count, ratio: count, ratioFloorBytes: count, entries: count })),
@@ -75,7 +97,7 @@ const failed = object<LayerReport & { kind: 'failed' }>({
   kind: required(oneOf(['failed'])),
   category: required(oneOf(CATEGORIES)),
   message: required(text),
-  isDiskFull: required(flag),
+  errno: text,
 })
 
 const report: Shape<LayerReport> = (value, place) => {

@@ -39,20 +39,18 @@ export async function isLayerUnkept(directory: string): Promise<boolean> {
 }
 
 /**
- * Notes that the layer in a directory is on the disk, which the caller has seen to. `scratch` is the path of a file that nobody else
- * uses, on the same filesystem: several processes may keep a layer at once.
+ * Notes that the layer in a directory is on the disk, which the caller has seen to. `temporary` is a path on the same filesystem that
+ * nobody else uses: pulls at once keep the same layer.
  */
-export async function keepLayer(directory: string, scratch: string): Promise<void> {
+export async function keepLayer(directory: string, temporary: string): Promise<void> {
   const found = await readRecord(directory)
   if (found === null || found.bootId === undefined) return
-  await write(scratch, { facts: found.facts })
   try {
     // Should the new record not reach the disk, the old one is there: then the layer is unpacked again, which is safe.
-    await rename(scratch, join(directory, LAYER_RECORD))
-  } catch (error) {
-    await rm(scratch, { force: true })
-    // It was taken away meanwhile.
-    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error
+    await write(temporary, { facts: found.facts })
+    await rename(temporary, join(directory, LAYER_RECORD))
+  } finally {
+    await rm(temporary, { force: true })
   }
 }
 

@@ -1,10 +1,12 @@
 import { renameSync } from 'node:fs'
 import { lstat, mkdir, readdir, rename } from 'node:fs/promises'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { diskBytes } from '../lib/disk-bytes.ts'
 import { BerthError } from '../lib/error.ts'
 import { type Digest, digestAlgorithm, digestHex, parseDigest } from '../oci/digest.ts'
+import { readDriverChoice } from './driver-choice.ts'
 import type { LayerFacts } from './layer-job.ts'
+import { LAYER_IMAGE } from './layer-mount.ts'
 import { isLayerUnkept, keepLayer, LAYER_RECORD, readLayerFacts, writeLayerRecord } from './layer-record.ts'
 import { makingName, removeLeftovers, removeTree, removingName, syncFilesystem } from './leftovers.ts'
 import { treeUsage } from './tree-usage.ts'
@@ -14,6 +16,7 @@ import { DEFAULT_UNPACK_LIMITS, type UnpackLimits } from './unpack-limits.ts'
  * Layers, each unpacked once and alone, in directories named by the digest of the uncompressed archive (the diffID):
  *
  *     <data root>/layers/sha256/<hex>/root/        what overlayfs takes as a lower directory
+ *     <data root>/layers/sha256/<hex>/layer.erofs  the same in one EROFS image instead, where the driver is erofs
  *     <data root>/layers/sha256/<hex>/layer.json   what was found out on the way, see layer-record.ts
  *     <data root>/layers/.making-<pid>-…/          the same, incomplete
  *     <data root>/layers/.removing-<pid>-…/        the same, not used any more
@@ -25,7 +28,7 @@ import { DEFAULT_UNPACK_LIMITS, type UnpackLimits } from './unpack-limits.ts'
  */
 export interface Layer extends LayerFacts {
   readonly diffId: Digest
-  /** Absolute path of the directory for overlayfs. */
+  /** Absolute path of the directory for overlayfs, or of the image that holds it. */
   readonly path: string
 }
 
@@ -76,7 +79,7 @@ export class LayerStore {
   async find(diffId: Digest): Promise<Layer | null> {
     const directory = this.#pathOf(diffId)
     const facts = await readLayerFacts(directory)
-    return facts === null ? null : { diffId, path: join(directory, ROOT), ...facts }
+    return facts === null ? null : { diffId, path: pathIn(directory, facts), ...facts }
   }
 
   /** What a layer takes on the disk, as `du` counts its tree; null when it is not there. @throws as {@link find} */
@@ -103,9 +106,9 @@ export class LayerStore {
       const record = await lstat(join(directory, LAYER_RECORD)).catch(nullIfGone)
       const unpackedBytes = await this.sizeOf(diffId).catch(nullIfDamaged)
       // Of a layer that is no use any more it is not written down.
-      const measured = unpackedBytes === null ? await treeUsage(join(directory, ROOT), { extents: false }) : null
-      const ownBytes = diskBytes(stat) + (record === null ? 0 : diskBytes(record))
-      yield { diffId, diskBytes: ownBytes + (unpackedBytes ?? measured?.uniqueBytes ?? 0), sinceMs: stat.ctimeMs }
+      const measured = unpackedBytes === null ? await treeUsage(directory, { extents: false }) : null
+      const below = measured?.uniqueBytes ?? (unpackedBytes ?? 0) + (record === null ? 0 : diskBytes(record))
+      yield { diffId, diskBytes: diskBytes(stat) + below, sinceMs: stat.ctimeMs }
     }
   }
 
@@ -140,8 +143,8 @@ export class LayerStore {
     const unkept = await Promise.all(directories.map(isLayerUnkept))
     if (!unkept.includes(true)) return
     await syncFilesystem(this.#directory)
-    const keep = directories.filter((_, index) => unkept[index])
-    await Promise.all(keep.map(each => keepLayer(each, join(this.#directory, makingName()))))
+    const keep = (each: string): Promise<void> => keepLayer(each, join(this.#directory, makingName()))
+    await Promise.all(directories.filter((_, index) => unkept[index]).map(keep))
   }
 
   /**
@@ -175,15 +178,16 @@ export class LayerStore {
     const { limits = DEFAULT_UNPACK_LIMITS, warn = () => undefined, signal } = options
     const name = makingName()
     const making = join(this.#directory, name)
-    const target = join(making, ROOT)
-    await mkdir(target, { recursive: true, mode: ROOT_MODE })
+    const form = readDriverChoice(dirname(this.#directory)) === 'erofs' ? 'erofs' : 'directory'
+    const target = pathIn(making, { form })
+    await mkdir(form === 'erofs' ? making : target, { recursive: true, mode: ROOT_MODE })
     try {
       // On the start path of a container nothing is unpacked.
       const { unpackElsewhere } = await import('./layer-workers.ts')
       const told = { warn: (message: string) => warn(`layer ${diffId}: ${message}`), signal }
-      const facts = await unpackElsewhere({ target, diffId, limits }, open, told)
+      const facts = await unpackElsewhere({ form, target, diffId, limits }, open, told)
       await writeLayerRecord(making, facts)
-      return await this.#publish(diffId, name, { diffId, path: join(this.#pathOf(diffId), ROOT), ...facts })
+      return await this.#publish(diffId, name, { diffId, path: pathIn(this.#pathOf(diffId), facts), ...facts })
     } catch (error) {
       await removeTree(this.#directory, name)
       throw namingLayer(error, diffId)
@@ -211,6 +215,11 @@ export class LayerStore {
   #pathOf(diffId: Digest): string {
     return join(this.#directory, digestAlgorithm(diffId), digestHex(diffId))
   }
+}
+
+/** Where a layer is in its directory. */
+function pathIn(directory: string, { form }: Pick<LayerFacts, 'form'>): string {
+  return join(directory, form === 'erofs' ? LAYER_IMAGE : ROOT)
 }
 
 /** Whether it was not there yet. */

@@ -1,20 +1,18 @@
 import { read, writeSync } from 'node:fs'
 import { promisify } from 'node:util'
-import { isDiskFull } from '../lib/disk-full.ts'
 import { BerthError, messageOf } from '../lib/error.ts'
 import { TarParser } from '../lib/tar/parser.ts'
 import { digestAlgorithm, parseDigest } from '../oci/digest.ts'
+import { StepError } from '../plan/step-error.ts'
 import { decompress } from './decompress.ts'
 import { LayerComposer } from './layer-composer.ts'
 import { FRAME_HEADER_BYTES, type LayerFacts, type LayerJob, type LayerReport, parseLayerJob } from './layer-job.ts'
-import { UnpackProcess } from './unpack-process.ts'
+import { DirectoryTarget, type UnpackTarget } from './unpack-target.ts'
 
 const STDIN = 0
 const STDOUT = 1
 /** What a socket holds at most by default: a read seldom gets more. */
 const READ_BYTES = 208 * 1024
-/** Enough to keep berth-init busy, little enough to hold. */
-const SEND_BYTES = 256 * 1024
 /** Jobs are small: a path, a digest, four numbers. */
 const JOB_LIMIT_BYTES = 64 * 1024
 /** JavaScriptCore's own. The program is compiled with another, for commands that end before compiling code would pay. */
@@ -40,7 +38,8 @@ export async function runLayerWorker(): Promise<number> {
       tell({ kind: 'done', facts })
     } catch (error) {
       const category = error instanceof BerthError ? error.category : 'internal'
-      tell({ kind: 'failed', category, message: messageOf(error), isDiskFull: isDiskFull(error) })
+      const errno = error instanceof StepError ? error.errno : undefined
+      tell({ kind: 'failed', category, message: messageOf(error), ...(errno !== undefined && { errno }) })
       return 1
     }
   }
@@ -53,40 +52,41 @@ function tell(report: LayerReport): void {
 
 /** Reads, decides, hands over, and verifies: the archive never is in memory as a whole. */
 async function unpackLayer(job: LayerJob, blob: AsyncGenerator<Uint8Array>): Promise<LayerFacts> {
-  await using unpacking = new UnpackProcess(job.target)
+  await using target = await openTarget(job)
   // A full disk is news also while the rest of the blob is on its way.
-  return await Promise.race([unpackThrough(unpacking, job, blob), unpacking.failure])
+  return await Promise.race([unpackThrough(target, job, blob), target.failure])
+}
+
+async function openTarget({ form, target, diffId }: LayerJob): Promise<UnpackTarget> {
+  if (form === 'directory') return new DirectoryTarget(target)
+  return new (await import('./erofs/image-target.ts')).ImageTarget(target, parseDigest(diffId))
 }
 
 async function unpackThrough(
-  unpacking: UnpackProcess,
+  target: UnpackTarget,
   job: LayerJob,
   blob: AsyncGenerator<Uint8Array>,
 ): Promise<LayerFacts> {
   const diffId = parseDigest(job.diffId)
   const hasher = new Bun.CryptoHasher(digestAlgorithm(diffId))
-  const composer = new LayerComposer(job.limits, message => tell({ kind: 'warn', message }))
+  const composer = new LayerComposer(target.sink, job.limits, message => tell({ kind: 'warn', message }))
   const parser = new TarParser(composer)
-  const { encoder } = composer
   for await (const piece of decompress(blob, job.limits)) {
     hasher.update(piece)
     parser.push(piece)
-    if (encoder.length >= SEND_BYTES) await unpacking.send(encoder.take())
+    await target.advance()
   }
   parser.finish()
   const actual = `${digestAlgorithm(diffId)}:${hasher.digest('hex')}`
   if (actual !== diffId) {
     throw new BerthError('invalidArgument', `Cannot verify the layer: its content has the digest ${actual}`)
   }
-  for (const _ of composer.finish()) {
-    if (encoder.length >= SEND_BYTES) await unpacking.send(encoder.take())
-  }
-  await unpacking.send(encoder.take())
-  const diskBytes = await unpacking.finish()
+  for (const _ of composer.finish()) await target.advance()
+  const diskBytes = await target.finish()
   // A decompressor may end before the blob does; the next job comes after the whole of it.
   for await (const _ of blob);
   const { isRootOpaque: isOpaque, entryCount, contentBytes } = composer
-  return { isOpaque, entryCount, contentBytes, diskBytes }
+  return { form: job.form, isOpaque, entryCount, contentBytes, diskBytes }
 }
 
 /** Takes jobs and pieces of blobs out of what comes over stdin. */

@@ -1,7 +1,14 @@
 import { availableParallelism } from 'node:os'
 import { join } from 'node:path'
 import { BerthError } from '../lib/error.ts'
-import { frameHeader, type LayerFacts, type LayerJob, type LayerReport, parseLayerReport } from './layer-job.ts'
+import {
+  frameHeader,
+  type LayerFacts,
+  type LayerJob,
+  type LayerReport,
+  parseLayerReport,
+  UnpackError,
+} from './layer-job.ts'
 import { LAYER_WORKER_ARGUMENT } from './layer-worker-argument.ts'
 
 /**
@@ -155,7 +162,7 @@ class LayerWorker {
       const report: LayerReport = parseLayerReport(value)
       if (report.kind === 'warn') warn(report.message)
       else if (report.kind === 'done') return report.facts
-      else throw failureOf(report)
+      else throw new UnpackError(report.category, report.message, report.errno ?? null)
     }
   }
 
@@ -239,10 +246,4 @@ async function* linesOf(stream: ReadableStream<Uint8Array>): AsyncGenerator<stri
       throw new BerthError('internal', 'Cannot read the report about a layer: too long')
     yield* lines
   }
-}
-
-/** The error of the other process, so that who looks for a full disk finds it. */
-function failureOf({ category, message, isDiskFull }: LayerReport & { readonly kind: 'failed' }): BerthError {
-  if (!isDiskFull) return new BerthError(category, message)
-  return new BerthError('unavailable', message, { cause: Object.assign(new Error(message), { code: 'ENOSPC' }) })
 }

@@ -10,7 +10,7 @@ test('mergePlan() confines itself to the snapshot before it merges, the lowest l
   expect(at('pivot_root')).toBeLessThan(at('cap_bound'))
   expect(at('PR_SET_NO_NEW_PRIVS')).toBeLessThan(at('merge_tree'))
   expect(lines.filter(line => line.includes('merge_tree')).map(line => line.replace(/^ *\d+ */, ''))).toEqual([
-    'merge_tree(@layer0, @root, @links, 1400000, 65536, none)  # copy the layer onto what is below it',
-    'merge_tree(@layer1, @root, @links, 1400000, 65536, none)  # copy the layer onto what is below it',
+    'merge_tree(@layer0, @root, @links, 1400000, 65536, none, 0)  # copy the layer onto what is below it',
+    'merge_tree(@layer1, @root, @links, 1400000, 65536, none, 0)  # copy the layer onto what is below it',
   ])
 })

@@ -36,7 +36,7 @@ export function mergePlan(directory: string, lowers: readonly string[], ids: Roo
       step('open', { path: LINKS, flags, mode: 0, out: links }, 'find it'),
       step(
         'merge_tree',
-        { from: slot, to: root, links, idStart, idCount, base: null },
+        { from: slot, to: root, links, idStart, idCount, base: null, keepMarks: 0 },
         'copy the layer onto what is below it',
       ),
       step('remove_tree', { dir: null, name: LINKS }, 'remove the second names'),
@@ -86,7 +86,7 @@ export function changesPlan(directory: string, { before, after, ids }: ComparedT
     step('open', { path: MERGED_ROOT, flags, mode: 0, out: root }, 'find where the changes go'),
     step('mkdir', { dir: null, path: LINKS, mode: 0o700 }, 'make room for the names of files with several'),
     step('open', { path: LINKS, flags, mode: 0, out: links }, 'find it'),
-    step('merge_tree', { from, to: root, links, idStart, idCount, base }, 'copy what has changed'),
+    step('merge_tree', { from, to: root, links, idStart, idCount, base, keepMarks: 0 }, 'copy what has changed'),
     step('remove_tree', { dir: null, name: LINKS }, 'remove the second names'),
   ]
   return hostPlan(steps, slots.count)
@@ -101,7 +101,8 @@ export async function extractChanges(directory: string, trees: ComparedTrees): P
   await runConfined(changesPlan(directory, trees))
 }
 
-async function runConfined(plan: Plan, signal?: AbortSignal): Promise<void> {
+/** Runs a plan that makes files. @throws {StepError} @throws the reason of `signal` */
+export async function runConfined(plan: Plan, signal?: AbortSignal): Promise<void> {
   signal?.throwIfAborted()
   const child = Bun.spawn([initPath(), 'plan'], { stdio: ['pipe', 'pipe', 'inherit'], env: {} })
   const cancel = (): void => child.kill('SIGKILL')

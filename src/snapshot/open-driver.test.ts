@@ -2,7 +2,8 @@ import { afterAll, describe, expect, test } from 'bun:test'
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { driverProblem, openDriver, parseDriverName } from './open-driver.ts'
+import { parseDriverName } from './driver-choice.ts'
+import { driverProblem, openDriver } from './open-driver.ts'
 
 const base = mkdtempSync(join(tmpdir(), 'berth-driver-'))
 afterAll(() => rmSync(base, { recursive: true }))
@@ -54,7 +55,7 @@ describe('openDriver()', () => {
     await openDriver(root, { asked: 'vfs', isRootless: false })
     writeFileSync(join(root, 'storage-driver'), 'zfs\n')
     await expect(openDriver(root, { asked: null, isRootless: false })).rejects.toThrow(
-      'Cannot use storage driver "zfs": expected overlay, btrfs, fuse-overlayfs or vfs',
+      'Cannot use storage driver "zfs": expected overlay, btrfs, fuse-overlayfs, vfs or erofs',
     )
   })
 })

@@ -1,11 +1,8 @@
-import { linkSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
-import { join } from 'node:path'
+import { mkdirSync } from 'node:fs'
 import { BerthError } from '../lib/error.ts'
-import { makingName, removeLeftovers } from './leftovers.ts'
+import { readDriverChoice, writeDriverChoice } from './driver-choice.ts'
+import { removeLeftovers } from './leftovers.ts'
 import { DRIVER_NAMES, type DriverName, type SnapshotDriver } from './snapshot-driver.ts'
-
-/** In the data root: the name of the driver that its containers were made with. */
-const CHOICE = 'storage-driver'
 
 /** How to open the snapshots of a data root. */
 export interface OpenDriverOptions {
@@ -25,10 +22,10 @@ export interface OpenDriverOptions {
  */
 export async function openDriver(dataRoot: string, options: OpenDriverOptions): Promise<SnapshotDriver> {
   const { asked } = options
-  const made = asked === null ? readChoice(dataRoot) : checkDriver(dataRoot, asked)
+  const made = asked === null ? readDriverChoice(dataRoot) : checkDriver(dataRoot, asked)
   const name = made ?? (await choose(dataRoot, options))
   if (made === null && options.isDry !== true) {
-    const first = writeChoice(dataRoot, name)
+    const first = writeDriverChoice(dataRoot, name)
     if (first !== name) return await openDriver(dataRoot, options)
   }
   return await load(name, dataRoot)
@@ -39,19 +36,9 @@ export async function openDriver(dataRoot: string, options: OpenDriverOptions): 
  * @throws {BerthError} conflict: it is another
  */
 export function checkDriver(dataRoot: string, asked: DriverName): DriverName | null {
-  const made = readChoice(dataRoot)
+  const made = readDriverChoice(dataRoot)
   if (made !== null && made !== asked) throw madeByAnother(dataRoot, made, asked)
   return made
-}
-
-/** The driver of a name. @throws {BerthError} invalidArgument: there is none */
-export function parseDriverName(text: string): DriverName {
-  const found = DRIVER_NAMES.find(name => name === text)
-  if (found !== undefined) return found
-  throw new BerthError(
-    'invalidArgument',
-    `Cannot use storage driver "${text}": expected ${DRIVER_NAMES.slice(0, -1).join(', ')} or ${DRIVER_NAMES.at(-1)}`,
-  )
 }
 
 /** Why a driver can't be used below a data root that exists, null when it can. */
@@ -71,6 +58,8 @@ export async function driverProblem(
       return (await import('./fuse-driver.ts')).fuseProblem()
     case 'vfs':
       return null
+    case 'erofs':
+      return await (await import('./erofs-driver.ts')).erofsProblem(dataRoot)
   }
 }
 
@@ -97,30 +86,8 @@ async function load(name: DriverName, dataRoot: string): Promise<SnapshotDriver>
       return new (await import('./fuse-driver.ts')).FuseDriver()
     case 'vfs':
       return new (await import('./vfs-driver.ts')).VfsDriver(dataRoot)
-  }
-}
-
-function readChoice(dataRoot: string): DriverName | null {
-  try {
-    return parseDriverName(readFileSync(join(dataRoot, CHOICE), 'utf8').trim())
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return null
-    throw error
-  }
-}
-
-/** Writes it down unless another process was first, whose choice is returned. */
-function writeChoice(dataRoot: string, name: DriverName): DriverName {
-  const making = join(dataRoot, makingName())
-  writeFileSync(making, `${name}\n`, { mode: 0o600 })
-  try {
-    linkSync(making, join(dataRoot, CHOICE))
-    return name
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error
-    return readChoice(dataRoot) ?? name
-  } finally {
-    rmSync(making, { force: true })
+    case 'erofs':
+      return new (await import('./erofs-driver.ts')).ErofsDriver()
   }
 }
 

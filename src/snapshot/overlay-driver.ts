@@ -12,6 +12,7 @@ import { removeDirectory } from './remove-directory.ts'
 import type { SnapshotRoot } from './root-source.ts'
 import type {
   ChainSnapshot,
+  DriverName,
   LayerStack,
   RootIds,
   SnapshotChanges,
@@ -29,15 +30,17 @@ const WORK = 'work'
  * below them. Layers are idmapped; the upper directory holds host ids.
  */
 export class OverlayDriver implements SnapshotDriver {
-  readonly name = 'overlay'
+  readonly name: DriverName = 'overlay'
 
   describe(directory: string, { lowers }: LayerStack): SnapshotRoot {
     return { kind: 'overlay', lowers, upper: join(directory, UPPER), work: join(directory, WORK) }
   }
 
-  create(directory: string, _: LayerStack, ids: RootIds | null): Promise<void> {
+  async create(directory: string, { seed }: LayerStack, ids: RootIds | null, signal?: AbortSignal): Promise<void> {
     makeUpper(directory, ids)
-    return Promise.resolve()
+    if (seed === undefined) return
+    const { seedUpper } = await import('./seed-upper.ts')
+    await seedUpper(directory, seed, ids, signal)
   }
 
   activate(): Promise<void> {
@@ -87,15 +90,15 @@ export function upperChanges(directory: string, ids: RootIds | null): SnapshotCh
 
 /**
  * Why overlayfs can't be used below a data root (an absolute path that exists), null when it can: mounts one there, of an idmapped layer
- * and a writable directory, where nobody sees it, and writes to it.
+ * and a writable directory, where nobody sees it, and writes to it. With an `image` that one is the layer.
  */
-export async function overlayProblem(dataRoot: string): Promise<string | null> {
+export async function overlayProblem(dataRoot: string, image: string | null = null): Promise<string | null> {
   const name = makingName()
   const directory = join(dataRoot, name)
   for (const each of ['lower', UPPER, WORK]) mkdirSync(join(directory, each), { recursive: true, mode: 0o700 })
   try {
     const slots = new SlotTable()
-    await runSteps(probeSteps(directory, slots), slots.count)
+    await runSteps(probeSteps(directory, image ?? join(directory, 'lower'), slots), slots.count)
     return null
   } catch (error) {
     return messageOf(error)
@@ -107,7 +110,7 @@ export async function overlayProblem(dataRoot: string): Promise<string | null> {
 /** Any ids do: nothing is owned by them afterwards. */
 const PROBE_MAP = '0 1400000 65536\n'
 
-function probeSteps(directory: string, slots: SlotTable): readonly Step[] {
+function probeSteps(directory: string, layer: string, slots: SlotTable): readonly Step[] {
   const [lower, upper, work] = [slots.allocate('lower'), slots.allocate(UPPER), slots.allocate(WORK)]
   const [userns, root] = [slots.allocate('user namespace'), slots.allocate('overlay')]
   const flags = O_PATH | O_DIRECTORY
@@ -116,7 +119,7 @@ function probeSteps(directory: string, slots: SlotTable): readonly Step[] {
     step('userns', { uidMap: PROBE_MAP, gidMap: PROBE_MAP, out: userns }, 'make ids to map to'),
     step('open', { path: join(directory, UPPER), flags, mode: 0, out: upper }, 'find the upper directory'),
     step('open', { path: join(directory, WORK), flags, mode: 0, out: work }, 'find the work directory'),
-    ...takeTree(join(directory, 'lower'), lower, { readonly: true, userns }, 'a layer'),
+    ...takeTree(layer, lower, { readonly: true, userns }, 'a layer'),
     step(
       'move_mount',
       { from: lower, to: null, path: '/', flags: MOVE_MOUNT_F_EMPTY_PATH },

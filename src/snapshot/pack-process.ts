@@ -82,9 +82,12 @@ async function runPlan(
 ): Promise<void> {
   signal?.throwIfAborted()
   const child = Bun.spawn([initPath(), 'plan'], { stdio: ['pipe', 'pipe', 'inherit'], env: {} })
+  const cancel = (): void => child.kill('SIGKILL')
+  signal?.addEventListener('abort', cancel, { once: true })
   await using _ = {
     [Symbol.asyncDispose]: async () => {
-      child.kill('SIGKILL')
+      signal?.removeEventListener('abort', cancel)
+      cancel()
       await child.exited
     },
   }
@@ -100,6 +103,7 @@ async function runPlan(
     }
   }
   await child.exited
+  signal?.throwIfAborted()
   const how = child.signalCode ?? `status ${child.exitCode}`
   throw new BerthError('cancelled', `Cannot read the tree: berth-init ended early (${how})`)
 }

@@ -1,6 +1,6 @@
 /** Where a container's root filesystem comes from, in the words of mounts: what snapshot drivers give and the runtime's composers take. */
 
-/** The directories of an overlay. */
+/** The directories of an overlay. A lower one may be a layer's image: see isLayerImage(). */
 export interface OverlayLayers {
   /** Absolute paths, topmost first. */
   readonly lowers: readonly string[]

@@ -1,11 +1,12 @@
 import { BerthError } from '../lib/error.ts'
 import type { Digest } from '../oci/digest.ts'
-import type { SnapshotRoot } from './root-source.ts'
+import type { SnapshotRoot, VeilEntry } from './root-source.ts'
 
 /**
  * Root filesystems of containers from the layers of images.
  *
- * A **layer** is a directory in the form that overlayfs takes as a lower one: unpacked once and alone by the `LayerStore`, never changed.
+ * A **layer** is a directory in the form that overlayfs takes as a lower one, or an EROFS image that holds such a directory: unpacked once
+ * and alone by the `LayerStore`, never changed.
  * A **stack** is the layers of an image, the topmost first. A **root** is a stack with something writable on top; it belongs to one
  * container and is made in that container's own directory. A **chain snapshot** is a stack merged into one read-only tree, named by its
  * chainID: what btrfs makes roots from. It is a cache: made when missing, gone with the layers that it was made from.
@@ -27,6 +28,7 @@ import type { SnapshotRoot } from './root-source.ts'
  *       // vfs:            { kind: 'directory', path: 'D/snapshot/root' }   a copy, its owners already shifted by 1400000
  *       // btrfs:          { kind: 'idmapped', path: 'D/snapshot/root' }    a writable snapshot, with the ids of the image
  *       // fuse-overlayfs: { kind: 'served', namespace: 'D/fuse.namespace', path: 'D/fuse/root' }
+ *       // erofs:          as overlay, with the paths of images: '/var/lib/berth/layers/sha256/b…/layer.erofs'
  *     await driver.create(D, stack, ids)
  *     await driver.activate(D, stack, ids)                // then the runtime mounts what was described
  *     await driver.remove(D)
@@ -61,16 +63,29 @@ export interface SnapshotDriver {
   sweep(): Promise<void>
 }
 
-/** In the order in which they are preferred. */
-export const DRIVER_NAMES = ['overlay', 'btrfs', 'fuse-overlayfs', 'vfs'] as const
+/** In the order in which they are preferred; what stands behind vfs, which works everywhere, is used only when it is asked for. */
+export const DRIVER_NAMES = ['overlay', 'btrfs', 'fuse-overlayfs', 'vfs', 'erofs'] as const
 export type DriverName = (typeof DRIVER_NAMES)[number]
 
 /** What a root is made from. */
 export interface LayerStack {
-  /** Absolute directories, topmost first: layers of the store, or any directory of the host (`--rootfs`). */
+  /** Absolute directories or layers' images (see isLayerImage()), topmost first: layers of the store, or any directory of the host (`--rootfs`). */
   readonly lowers: readonly string[]
   /** Parts of the machine's own tree are hidden from the container (the `host` image), which only an overlay does. */
   readonly isHost?: boolean
+  /** What the root begins with, on top of the lowers; of the host only. */
+  readonly seed?: Seed
+}
+
+/**
+ * A layer that can't be a lower one: overlayfs takes no directory that lies in another lower one, and everything lies in `/`. It is copied
+ * into the container's own directory, under the veil.
+ */
+export interface Seed {
+  /** The layer: absolute. */
+  readonly path: string
+  /** What of the lowers stays hidden, whatever the layer has there. */
+  readonly veil: readonly VeilEntry[]
 }
 
 /** The host ids of a container: those of the image from 0 on are those of the host from `start` on; others are nobody's. */
@@ -111,10 +126,11 @@ export interface ChainSnapshot {
 }
 
 /** For drivers that make a copy of what they are given. @throws {BerthError} notImplemented: it is the whole machine */
-export function refuseHost({ isHost }: LayerStack, driver: DriverName): void {
+export function refuseHost({ isHost, seed }: LayerStack, driver: DriverName): void {
   if (isHost !== true) return
+  const what = seed === undefined ? 'image "host"' : 'an image that is on top of "host"'
   throw new BerthError(
     'notImplemented',
-    `Cannot run image "host" with storage driver "${driver}": it would have to hide parts of the machine's own tree, expected overlay`,
+    `Cannot run ${what} with storage driver "${driver}": it would have to hide parts of the machine's own tree, expected overlay`,
   )
 }

@@ -127,13 +127,14 @@ export class TreePacker implements TreeSink {
     }
     const first = entry.identity === '' ? undefined : this.#firstNames.get(entry.identity)
     const input = first === undefined ? this.#input(entry, type) : this.#link(entry, first)
-    if (this.#isAsMade(entry, input, veil)) {
+    const isReplaced = mark === 'opaque' && this.#isVisibleBelow(entry)
+    if (!isReplaced && this.#isAsMade(entry, input, veil)) {
       if (type === 'directory' && entry.path !== '') this.#held.push(input)
       return
     }
     if (first === undefined && entry.identity !== '') this.#firstNames.set(entry.identity, entry.path)
     this.#add(input)
-    if (mark === 'opaque' && this.#isVisibleBelow(entry)) this.#marker(`${input.name}${OPAQUE_NAME}`)
+    if (isReplaced) this.#marker(`${input.name}${OPAQUE_NAME}`)
     if (first === undefined && type === 'file') this.#begin(entry)
   }
 

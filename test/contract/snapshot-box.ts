@@ -27,6 +27,7 @@ export interface BoxKind {
 
 /** Room for some images, and little enough to fill in a moment. mkfs.xfs takes no less than 300 MB. */
 const FILESYSTEM_BYTES = 400 * 1024 * 1024
+const UMOUNT_ATTEMPTS = 250
 const IDS: RootIds = { start: 1_400_000, size: 65_536 }
 
 const NEEDS: Readonly<Record<DriverName, readonly RequirementName[]>> = {
@@ -34,6 +35,7 @@ const NEEDS: Readonly<Record<DriverName, readonly RequirementName[]>> = {
   btrfs: [],
   'fuse-overlayfs': ['command fuse-overlayfs'],
   vfs: [],
+  erofs: ['kernel 6.12'],
 }
 
 /** Why a suite can't run here, null when it can. */
@@ -68,7 +70,11 @@ export class Disk implements Disposable {
   }
 
   [Symbol.dispose](): void {
-    must('umount', this.path)
+    // A mount of an image holds its file until the kernel has ended the overlay above it, after the container's last process.
+    for (let attempt = 1; spawnSync('umount', [this.path]).status !== 0; attempt++) {
+      if (attempt === UMOUNT_ATTEMPTS) must('umount', this.path)
+      Bun.sleepSync(20)
+    }
     rmSync(this.base, { recursive: true, force: true })
   }
 }

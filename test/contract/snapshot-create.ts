@@ -1,6 +1,7 @@
 /** Makes one root and ends: `snapshot-create.ts DRIVER DATA_ROOT DIRECTORY LOWER…`, to be killed on its way. */
 
-import { openDriver, parseDriverName } from '../../src/snapshot/open-driver.ts'
+import { parseDriverName } from '../../src/snapshot/driver-choice.ts'
+import { openDriver } from '../../src/snapshot/open-driver.ts'
 
 const [name = '', data = '', directory = '', ...lowers] = process.argv.slice(2)
 const driver = await openDriver(data, { asked: parseDriverName(name), isRootless: false })

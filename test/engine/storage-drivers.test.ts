@@ -2,7 +2,7 @@
 
 import { describe, expect } from 'bun:test'
 import { spawnSync } from 'node:child_process'
-import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs'
+import { existsSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Outcome } from '../runtime/verbs-machine.ts'
 import type { RequirementName } from '../support/requirement.ts'
@@ -92,13 +92,41 @@ for (const [driver, needs] of DRIVERS)
     )
   })
 
+describe('berth --storage-driver erofs', () => {
+  engineTest(
+    'runs, compares and commits an image whose layers are images',
+    async box => {
+      const tar = box.path('rootfs.tar')
+      writeFileSync(join(box.rootfs(), 'etc/passwd'), 'someone:x:1234:1235::/:/bin/sh\n')
+      spawnSync('tar', ['-C', box.rootfs(), '-cf', tar, '.'])
+      expect((await berth(box, 'erofs', 'import', tar, 'one:1')).stderr).toBe('')
+      const script = 'id -u; grep -c " - erofs " /proc/self/mountinfo'
+      const seen = await berth(box, 'erofs', 'run', '--rm', '-u', 'someone', 'one:1', 'sh', '-c', script)
+      expect([seen.stdout, seen.stderr]).toEqual(['1234\n0\n', ''])
+      const changed = await berth(box, 'erofs', 'run', '--name', 'kept', 'one:1', 'sh', '-c', 'echo x > /new')
+      expect([changed.status, changed.stderr]).toEqual([0, ''])
+      expect((await berth(box, 'erofs', 'diff', 'kept')).stdout).toBe('A /new\n')
+      expect((await berth(box, 'erofs', 'commit', 'kept', 'two:1')).stderr).toBe('')
+      expect((await berth(box, 'erofs', 'run', '--rm', '-u', 'someone', 'two:1', 'cat', '/new')).stdout).toBe('x\n')
+      expect((await berth(box, 'erofs', 'rm', 'kept')).status).toBe(0)
+      const layers = box.path('erofs', 'layers/sha256')
+      expect(readdirSync(layers).map(hex => readdirSync(join(layers, hex)).sort())).toEqual([
+        ['layer.erofs', 'layer.json'],
+        ['layer.erofs', 'layer.json'],
+      ])
+      expect(readFileSync('/proc/mounts', 'utf8')).not.toContain(' erofs ')
+    },
+    ['kernel 6.12', 'command tar'],
+  )
+})
+
 describe('berth --storage-driver', () => {
   engineTest('refuses a store that was made by another driver, and names that are none', async box => {
     expect((await box.berth(['--storage-driver', 'vfs', 'run', '--rm', 'host', 'true'])).stderr).toBe(
       `berth: Cannot use storage driver "vfs": the store at "${box.data}" was made by overlay, expected --storage-driver overlay or another --root\n`,
     )
     expect((await box.berth(['--storage-driver', 'zfs', 'ps'])).stderr).toBe(
-      'berth: Cannot use storage driver "zfs": expected overlay, btrfs, fuse-overlayfs or vfs\n',
+      'berth: Cannot use storage driver "zfs": expected overlay, btrfs, fuse-overlayfs, vfs or erofs\n',
     )
   })
 

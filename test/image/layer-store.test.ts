@@ -100,6 +100,31 @@ describe('LayerStore', () => {
     expect(layersBelow(temporary.path)).toEqual([])
   })
 
+  rootTest(
+    'keep() of the same layer by many at once fails for none, and leaves the layer and nothing else',
+    async () => {
+      using temporary = new TemporaryDirectory()
+      const stores = await Promise.all(Array.from({ length: 10 }, () => LayerStore.open(temporary.path)))
+      const [first] = stores
+      await first?.unpack(diffId, () => pieces(tar))
+      await Promise.all(stores.map(store => store.keep([diffId])))
+      expect(await first?.find(diffId)).not.toBeNull()
+      expect(layersBelow(temporary.path)).toEqual([diffId.replace(':', '/')])
+      expect(readdirSync(join(temporary.path, 'layers', diffId.replace(':', '/'))).sort()).toEqual([
+        'layer.json',
+        'root',
+      ])
+    },
+  )
+
+  rootTest('open() removes the record that a killed process was writing', async () => {
+    using temporary = new TemporaryDirectory()
+    await LayerStore.open(temporary.path)
+    writeFileSync(join(temporary.path, 'layers', '.making-1-1-0'), '{')
+    await LayerStore.open(temporary.path)
+    expect(layersBelow(temporary.path)).toEqual([])
+  })
+
   rootTest('finds no layer of an earlier boot unless keep() has made it safe, and unpacks it again', async () => {
     using temporary = new TemporaryDirectory()
     const store = await LayerStore.open(temporary.path)
@@ -130,6 +155,30 @@ describe('LayerStore', () => {
     }
     await expect(store.unpack(diffId, open)).rejects.toThrow('the digest of the blob is another')
     expect(layersBelow(temporary.path)).toEqual([])
+  })
+
+  rootTest('unpack() onto a full disk fails with an error whose cause has the errno, and leaves nothing', async () => {
+    using temporary = new TemporaryDirectory()
+    run('mount', '-t', 'tmpfs', '-o', 'size=1m', 'berth-test', temporary.path)
+    try {
+      const store = await LayerStore.open(temporary.path)
+      const large = archive({ name: 'large', content: new Uint8Array(3_000_000).fill(7) })
+      const unpacking = store.unpack(parseDigest(sha256(large)), () => pieces(large))
+      const error: unknown = await unpacking.catch((reason: unknown) => reason)
+      expect(error).toMatchObject({ category: 'unavailable', cause: { name: 'UnpackError', errno: 'ENOSPC' } })
+      expect(layersBelow(temporary.path)).toEqual([])
+    } finally {
+      run('umount', '-l', temporary.path)
+    }
+  })
+
+  rootTest('unpack() of a bad entry called ENOSPC fails with an error that has no errno', async () => {
+    using temporary = new TemporaryDirectory()
+    const store = await LayerStore.open(temporary.path)
+    const bad = archive({ name: '../ENOSPC', content: 'x' })
+    const unpacking = store.unpack(parseDigest(sha256(bad)), () => pieces(bad))
+    const error: unknown = await unpacking.catch((reason: unknown) => reason)
+    expect(error).toMatchObject({ category: 'invalidArgument', cause: { name: 'UnpackError', errno: null } })
   })
 
   rootTest('unpack() fails at once on a bad archive, though the blob never ends', async () => {

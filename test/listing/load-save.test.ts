@@ -1,7 +1,8 @@
 /** What was loaded is what is saved, and archives of all forms are read. */
 import { describe, expect, test } from 'bun:test'
 import { spawnSync } from 'node:child_process'
-import { existsSync, readdirSync, statSync } from 'node:fs'
+import { existsSync, mkdirSync, readdirSync, statSync } from 'node:fs'
+import { join } from 'node:path'
 import { gzipSync, zstdCompressSync } from 'node:zlib'
 import { findImage } from '../../src/image/find-image.ts'
 import { imageId } from '../../src/image/image-record.ts'
@@ -10,6 +11,7 @@ import { type ArchiveFormat, saveImages } from '../../src/image/save-images.ts'
 import { OCI_INDEX } from '../../src/oci/media-types.ts'
 import { parsePlatform } from '../../src/oci/platform.ts'
 import { sha256, tagged } from '../image/layout-builder.ts'
+import { run } from '../image/tree.ts'
 import { until } from '../runtime/verbs-machine.ts'
 import { testIf } from '../support/requirement.ts'
 import { archive } from '../support/tar-archive.ts'
@@ -192,6 +194,22 @@ describe('berth save', () => {
     expect(status).toBe(125)
     expect(readdirSync(box.base)).toEqual(['data'])
   })
+
+  testIf('root')('leaves nothing when the disk that it writes to is full', async () => {
+    using box = new StoreBox()
+    await box.load(dockerArchive({ ...image, layers: [layerOf('big', 'x'.repeat(3_000_000))] }))
+    const small = box.path('small')
+    mkdirSync(small)
+    run('mount', '-t', 'tmpfs', '-o', 'size=1m', 'berth-test', small)
+    try {
+      const { status, stderr } = await box.berth(['save', '-o', join(small, 'out.tar'), 'example.com/app:1'])
+      expect(stderr).toBe(`berth: Cannot write to "${small}/out.tar": no space is left on the device\n`)
+      expect(status).toBe(125)
+      expect(readdirSync(small)).toEqual([])
+    } finally {
+      run('umount', '-l', small)
+    }
+  })
 })
 
 describe('interrupted', () => {
@@ -208,6 +226,16 @@ describe('interrupted', () => {
     expect(readdirSync(box.path('data/content/ingest'))).toEqual([])
   })
 
+  test('berth save ends with the signal while it waits for who reads', async () => {
+    using box = new StoreBox()
+    await box.load(dockerArchive({ layers: [layerOf('big', 'x'.repeat(5_000_000))] }))
+    const process = box.start(['save', 'example.com/app:1'])
+    await process.stdout.getReader().read()
+    process.kill('SIGINT')
+    expect(await process.exited).toBe(128 + 2)
+    expect(await new Response(process.stderr).text()).toBe('')
+  })
+
   test('berth save ends in order when nobody reads on', async () => {
     using box = new StoreBox()
     await box.load(dockerArchive({ layers: [layerOf('big', 'x'.repeat(5_000_000))] }))
@@ -216,6 +244,8 @@ describe('interrupted', () => {
     await reader.read()
     await reader.cancel()
     expect(await process.exited).toBe(125)
-    expect(await new Response(process.stderr).text()).toMatch(/^berth: Cannot write to standard output: .*\n$/)
+    expect(await new Response(process.stderr).text()).toBe(
+      'berth: Cannot write to standard output: who read it has ended\n',
+    )
   })
 })

@@ -1,6 +1,6 @@
 /** `berth diff`, `commit`, `export` and `import` from end to end, and what the tools of others make of the images. */
 import { expect } from 'bun:test'
-import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { gzipSync } from 'node:zlib'
 import { type EngineBox, engineTest } from '../engine/engine-box.ts'
@@ -209,4 +209,29 @@ engineTest('export leaves no half of a file under its name', async box => {
   const { status, stderr } = await box.berth(['export', '-o', box.path('x.tar'), 'absent'])
   expect([status, stderr]).toEqual([125, expect.stringContaining('no such container')])
   expect(existsSync(box.path('x.tar'))).toBe(false)
+})
+
+engineTest('export says that the disk is full, or that nobody reads on, and leaves nothing', async box => {
+  await makeBase(box)
+  expect((await box.berth(['run', '--name', 'c1', 'example.com/base:1', 'true'])).status).toBe(0)
+  const small = box.path('small')
+  mkdirSync(small)
+  run('mount', '-t', 'tmpfs', '-o', 'size=64k', 'berth-test', small)
+  try {
+    const { status, stderr } = await box.berth(['export', '-o', join(small, 'out.tar'), 'c1'])
+    expect(stderr).toBe(`berth: Cannot write to "${small}/out.tar": no space is left on the device\n`)
+    expect(status).toBe(125)
+    expect(readdirSync(small)).toEqual([])
+  } finally {
+    run('umount', '-l', small)
+  }
+  const child = Bun.spawn([...box.command, 'export', 'c1'], { stdin: 'ignore', stdout: 'pipe', stderr: 'pipe' })
+  const reader = child.stdout.getReader()
+  await reader.read()
+  await reader.cancel()
+  expect(await new Response(child.stderr).text()).toBe(
+    'berth: Cannot write to standard output: who read it has ended\n',
+  )
+  expect(await child.exited).toBe(125)
+  await box.berth(['rm', 'c1'])
 })

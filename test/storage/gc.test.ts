@@ -97,7 +97,7 @@ describe('berth system gc', () => {
     const lease = images.records.lease('test')
     await using ingestion = await images.content.ingest(null)
     await ingestion.write(Buffer.from('held'))
-    const { digest } = await ingestion.commit(found => lease.hold('blob', [found]))
+    const { digest } = await ingestion.commit({ beforeVisible: found => lease.hold('blob', [found]) })
     await box.ok('system', 'gc')
     expect(await images.content.find(digest)).toBe(4)
     lease.release()

@@ -2,6 +2,7 @@ import { BerthError, messageOf } from '../../lib/error.ts'
 import type { TarEntry } from '../../lib/tar/entry.ts'
 import { type TarHandler, TarParser } from '../../lib/tar/parser.ts'
 import { decompress } from '../../snapshot/decompress.ts'
+import { EntryEncoder } from '../../snapshot/entry-encoder.ts'
 import { LayerComposer } from '../../snapshot/layer-composer.ts'
 import type { UnpackLimits } from '../../snapshot/unpack-limits.ts'
 import { UnpackProcess } from '../../snapshot/unpack-process.ts'
@@ -30,11 +31,12 @@ export async function unpackPackages(
   limits: UnpackLimits,
   signal?: AbortSignal,
 ): Promise<void> {
-  const composer = new LayerComposer(limits, () => undefined)
+  const encoder = new EntryEncoder()
+  const composer = new LayerComposer(encoder, limits, () => undefined)
   const merger = new UsrMerger(composer)
   await using unpacking = new UnpackProcess(target)
   const send = async (): Promise<void> => {
-    if (composer.encoder.length >= SEND_BYTES) await unpacking.send(composer.encoder.take())
+    if (encoder.length >= SEND_BYTES) await unpacking.send(encoder.take())
   }
   for (const each of packages) {
     try {
@@ -51,7 +53,7 @@ export async function unpackPackages(
     }
   }
   for (const _ of composer.finish()) await send()
-  await unpacking.send(composer.encoder.take())
+  await unpacking.send(encoder.take())
   await unpacking.finish()
 }
 

@@ -1,0 +1,3 @@
+import { describeSnapshotDriver } from './snapshot-suite.ts'
+
+describeSnapshotDriver({ driver: 'erofs', filesystem: 'ext4' })
