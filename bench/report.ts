@@ -1,263 +1,184 @@
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
+/** Measures, and writes the document: see bench/run. */
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { availableParallelism, cpus, loadavg, release, tmpdir, totalmem } from 'node:os'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
-import { makeBundle } from './bundle.ts'
-import { type CallCounts, compareExecutor, countCalls, type ExecutorTimes, prepareExecutor } from './executor.ts'
-import { sampleTable, verdict } from './markdown.ts'
-import { type Contender, type Effort, measure, ratioOf, type Sample } from './measure.ts'
-import { findPeer, type Peer } from './peers.ts'
-import { quantile } from './quantile.ts'
-import { measureShims, type ShimMemory } from './shim-memory.ts'
-import { berthRuntime, engineSuite, peerRuntime, runSuite, type Setting, verbSuite, versionSuite } from './suites.ts'
-import { measureUnpack, type UnpackResult, unpackRows, unpackSection } from './unpack.ts'
+import { ImageBench } from './image-bench.ts'
+import { measureStarts, startSection } from './image-start.ts'
+import { measurePulls, pullRows, pullSection } from './pull.ts'
+import { measureRuntime } from './runtime-report.ts'
+import { measureSharing, sharingRows, sharingSection } from './sharing.ts'
+import { SavedReports, type SuiteReport } from './suite-report.ts'
+import { endTurns } from './timed-turns.ts'
+import { measureTransfers, transferRows, transferSection } from './transfer.ts'
+import { measureUnpack, unpackRows, unpackSection } from './unpack.ts'
 
 const ROOT = join(import.meta.dir, '..')
-const RUNS_PER_ROUND = 4
-const SHIMS = [20, 100]
-const MIB = 1024 * 1024
-const TARGET = { run: 0.6, executor: 2, shimKib: 300, initBytes: MIB }
-/** Limits that podman would raise, which a root without CAP_SYS_RESOURCE may not. */
-const PODMAN_LIMITS = '--ulimit nofile=1024:1024 --ulimit nproc=1000:1000'
+const GIB = 1024 ** 3
+const PREFIX = 'berth-bench-'
+const MEMORY = '/dev/shm'
 
-/** Everything that one run measures. */
-interface Results {
-  /** What else the machine did in the minute before: figures of a busy one say little. */
-  readonly loadBefore: number
-  readonly setting: Setting
-  readonly effort: Effort
-  readonly peers: readonly Peer[]
-  readonly run: readonly Sample[]
-  readonly verbs: Readonly<Record<string, readonly Sample[]>>
-  readonly version: readonly Sample[]
-  readonly engines: readonly Sample[]
-  readonly executor: ExecutorTimes
-  readonly calls: { readonly bare: CallCounts; readonly executor: CallCounts } | null
-  readonly shims: readonly ShimMemory[]
-  readonly initBytes: number
-  readonly unpack: readonly UnpackResult[]
+/** Where a suite works. The images are made when one is wanted, and shared by the suites of one run. */
+interface Place {
+  readonly directory: string
+  /** On a tmpfs, which /run is on any host with systemd, but not on every machine that builds. */
+  readonly memory: string
+  readonly rounds: number
+  readonly images: () => Promise<ImageBench>
 }
 
-async function collect(directory: string, stateDirectory: string, effort: Effort): Promise<Results> {
-  const [loadBefore = Number.NaN] = loadavg()
-  const bundle = makeBundle(join(directory, 'bundle'), ['/bin/true'])
-  const setting: Setting = { programs: join(ROOT, 'dist'), bundle, state: join(stateDirectory, 'state') }
-  mkdirSync(setting.state)
-  const init = join(setting.programs, 'berth-init')
-  const runc = peerRuntime('runc', setting)
-  const crun = peerRuntime('crun', setting, '--cgroup-manager=disabled')
-  const podman = `podman --runtime runc --cgroup-manager cgroupfs run --rm --network none ${PODMAN_LIMITS} --rootfs ${bundle}/rootfs /bin/true`
-  const trial = (command: string): readonly string[] =>
-    `${command} run --bundle ${bundle} berth-bench-trial`.split(/\s+/)
-  const peers = [
-    findPeer('runc', trial(runc.command)),
-    findPeer('crun', trial(crun.command)),
-    findPeer('podman', podman.split(' ')),
-  ]
-  const usable = (name: string): boolean => peers.some(peer => peer.name === name && peer.refusal === null)
-  const runtimes = [berthRuntime(setting), ...(usable('runc') ? [runc] : []), ...(usable('crun') ? [crun] : [])]
-  const timed = (contenders: readonly Contender[]): readonly Sample[] => {
-    console.error(`bench: ${contenders.map(({ name }) => name).join(', ')}`)
-    return measure(contenders, effort, directory)
+/** In the order of the document; each takes three minutes at most on a machine that has nothing else to do. */
+const SUITES = {
+  runtime: ({ directory, memory, rounds }) => measureRuntime(directory, memory, rounds),
+  pull: place => pulls(place, 'Pulling', ['base', '30-layers'], 45_000),
+  'pull-files': place => pulls(place, 'Pulling many small files', ['50k-files'], 60_000),
+  'pull-gigabyte': place => pulls(place, 'Pulling 1 GB', ['1-gb'], 60_000),
+  transfer: async ({ images }) => {
+    const bench = await images()
+    const results = await measureTransfers(bench)
+    const sections = `## Moving images\n\n${transferSection(results, bench.dockerRefusal)}`
+    return { sections, rows: transferRows(results) }
+  },
+  sharing: async ({ images }) => {
+    const result = await measureSharing(await images())
+    return { sections: `## Sharing, and memory\n\n${sharingSection(result)}`, rows: sharingRows(result) }
+  },
+  'image-start': async ({ images, rounds }) => {
+    const result = await measureStarts(await images(), rounds)
+    return { sections: `## Starting an image\n\n${startSection(result)}`, rows: [] }
+  },
+  unpack: async ({ images, memory }) => {
+    const results = await measureUnpack(ROOT, await images(), memory)
+    return { sections: `## Unpacking layers\n\n${unpackSection(results)}`, rows: unpackRows(results) }
+  },
+} as const satisfies Readonly<Record<string, (place: Place) => Promise<SuiteReport>>>
+
+type SuiteName = keyof typeof SUITES
+const SUITE_NAMES = Object.keys(SUITES) as readonly SuiteName[]
+
+async function pulls(
+  { images }: Place,
+  title: string,
+  names: Parameters<typeof measurePulls>[1],
+  budgetMs: number,
+): Promise<SuiteReport> {
+  const bench = await images()
+  const results = await measurePulls(bench, names, budgetMs)
+  return { sections: `## ${title}\n\n${pullSection(results, bench.dockerRefusal)}`, rows: pullRows(results) }
+}
+
+/** Measures the suites one after another; a suite that fails keeps no other from running. Returns those that failed. */
+async function measureSuites(
+  names: readonly SuiteName[],
+  saved: SavedReports,
+  rounds: number,
+): Promise<readonly SuiteName[]> {
+  await using undo = new AsyncDisposableStack()
+  const [directory, memory] = [ownDirectory(tmpdir()), ownDirectory(MEMORY)]
+  for (const each of [directory, memory]) undo.defer(() => rmSync(each, { recursive: true, force: true }))
+  let opened: Promise<ImageBench> | null = null
+  const images = (): Promise<ImageBench> => {
+    opened ??= ImageBench.open(ROOT, directory).then(bench => undo.use(bench))
+    return opened
   }
-  prepareExecutor(bundle)
-  const shims: ShimMemory[] = []
-  for (const count of SHIMS) {
-    const place = join(directory, `shims-${count}`)
-    mkdirSync(place)
-    shims.push(await measureShims(count, place))
+  const stop = (): void => {
+    endTurns()
+    void undo.disposeAsync().finally(() => process.exit(1))
   }
-  return {
-    loadBefore,
-    setting,
-    effort,
-    peers,
-    run: timed(runSuite(runtimes, setting)),
-    verbs: {
-      create: timed(verbSuite('create', runtimes, setting)),
-      start: timed(verbSuite('start', runtimes, setting)),
-      delete: timed(verbSuite('delete', runtimes, setting)),
-    },
-    version: timed(
-      versionSuite(
-        setting,
-        ['runc', 'crun', 'podman'].filter(name => Bun.which(name) !== null),
-      ),
-    ),
-    engines: timed(engineSuite(setting, usable('podman') ? podman : null)),
-    executor: compareExecutor(init, bundle, effort.rounds * effort.runs * 2),
-    calls: countCalls(init, bundle),
-    shims,
-    initBytes: statSync(init).size,
-    unpack: await measureUnpack(ROOT, directory, stateDirectory, effort),
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.once(signal, stop)
+  const failed: SuiteName[] = []
+  for (const name of names) {
+    const [began, [before = Number.NaN]] = [performance.now(), loadavg()]
+    try {
+      const report = await SUITES[name]({ directory, memory, rounds, images })
+      const [after = Number.NaN] = loadavg()
+      const seconds = Math.round((performance.now() - began) / 1000)
+      saved.save(name, { ...report, date: new Date().toISOString().slice(0, 10), load: { before, after }, seconds })
+      console.error(`bench: ${name} took ${seconds} s`)
+    } catch (error) {
+      console.error(`bench: ${name} failed:`, error)
+      failed.push(name)
+    }
+  }
+  return failed
+}
+
+/** A directory with our process id in its name; those of runs that were killed are removed. */
+function ownDirectory(parent: string): string {
+  for (const name of readdirSync(parent)) {
+    const pid = /^berth-bench-(\d+)-/.exec(name)?.[1]
+    if (pid !== undefined && !isAlive(Number(pid))) rmSync(join(parent, name), { recursive: true, force: true })
+  }
+  return mkdtempSync(join(parent, `${PREFIX}${process.pid}-`))
+}
+
+function isAlive(pid: number): boolean {
+  try {
+    process.kill(pid, 0)
+    return true
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code !== 'ESRCH'
   }
 }
 
-function byName(samples: readonly Sample[], name: string): Sample | undefined {
-  return samples.find(sample => sample.name === name || sample.name.startsWith(`${name} `))
+function documentOf(saved: SavedReports): string {
+  const reports = SUITE_NAMES.map(name => ({ name, report: saved.find(name) }))
+  const rows = reports.flatMap(({ report }) => report?.rows ?? [])
+  const sections = reports.map(({ name, report }) => {
+    if (report === null) return `## ${name}\n\nNot measured.`
+    const { date, load, seconds } = report
+    const how = `*\`bench/run --suite ${name}\` on ${date}: ${seconds} s; load average before ${load.before.toFixed(1)}, after ${load.after.toFixed(1)}.*`
+    return `${report.sections}\n\n${how}`
+  })
+  return `${[
+    '# Benchmarks\n\nWritten by `bench/run` (`npm run bench`); run it to have the figures of your machine. All contenders of a table are timed in the same run, taking turns. Ratios are of medians.',
+    `## In short\n\n${['| | target, at most | measured | |', '| --- | --- | --- | --- |', ...rows].join('\n')}`,
+    `## Machine\n\n${machine()}`,
+    ...sections,
+  ].join('\n\n')}\n`
 }
 
-function report(results: Results): string {
-  const { run, verbs, version, engines } = results
-  const sections = [
-    `# Benchmarks\n\nWritten by \`bench/run\` (\`npm run bench\`); run it to have the figures of your machine. All contenders of a table are timed in the same run by hyperfine, taking turns: ${results.effort.rounds} rounds of ${results.effort.runs} runs each. Ratios are of medians.`,
-    `## In short\n\n${summary(results)}`,
-    `## Machine\n\n${machine(results)}`,
-    `## \`run\` of /bin/true\n\nThe bundle is what \`runc spec\` writes: namespaces (no user namespace), Docker's mounts, masked paths, one device list; no seccomp. A whole life: create, start, wait, delete. The state of the containers is on a tmpfs, as /run is.\n\n${sampleTable(run, byName(run, 'runc'))}\n\n${crunText(results)}`,
-    `## Its parts as commands of their own\n\n${Object.entries(verbs)
-      .map(([verb, samples]) => `### ${verb}\n\n${sampleTable(samples, byName(samples, 'runc'))}`)
-      .join('\n\n')}`,
-    `## Starting the program\n\n${sampleTable(version, byName(version, 'runc'))}\n\n\`--version\` of each: what every command pays before it begins.`,
-    `## Engines\n\nWith their own defaults (Berth: a user namespace with ids of its own, seccomp, a shim with a log), without network, from a directory or from this machine's own root. podman runs runc, with cgroupfs, and with limits that need no CAP_SYS_RESOURCE.\n\n${sampleTable(engines, byName(engines, 'podman'))}`,
-    unpackSection(results.unpack),
-    `## The plan executor\n\n${executorText(results)}`,
-    `## Memory and size\n\n${memoryText(results)}`,
-  ]
-  return `${sections.join('\n\n')}\n`
-}
-
-function summary(results: Results): string {
-  const berth = byName(results.run, 'berth')
-  const runc = byName(results.run, 'runc')
-  const rows: string[] = []
-  if (berth !== undefined && runc !== undefined) {
-    const { median } = ratioOf(berth, runc)
-    rows.push(
-      `| \`berth runtime run\` ÷ \`runc run\` | ${TARGET.run} | ${median.toFixed(2)} | ${verdict(median, TARGET.run)} |`,
-    )
-  }
-  rows.push(...unpackRows(results.unpack))
-  const ratio = executorRatio(results.executor)
-  rows.push(
-    `| plan executor ÷ bare C program | ${TARGET.executor} | ${ratio.toFixed(2)} | ${verdict(ratio, TARGET.executor)} |`,
-  )
-  const worst = Math.max(...results.shims.map(({ privateMaxKib }) => privateMaxKib))
-  rows.push(`| private memory of a shim, KiB | ${TARGET.shimKib} | ${worst} | ${verdict(worst, TARGET.shimKib)} |`)
-  const mib = results.initBytes / MIB
-  rows.push(`| size of berth-init, MiB | 1 | ${mib.toFixed(2)} | ${verdict(results.initBytes, TARGET.initBytes)} |`)
-  return ['| | target, at most | measured | |', '| --- | --- | --- | --- |', ...rows].join('\n')
-}
-
-function machine({ peers, loadBefore }: Results): string {
-  const hyperfine = Bun.spawnSync(['hyperfine', '--version']).stdout.toString().trim()
-  const versions = peers.map(({ name, version }) => version ?? `${name}: not installed`)
-  const memory = Math.round(totalmem() / MIB / 1024)
+function machine(): string {
+  const said = (...command: readonly string[]): string =>
+    Bun.which(command[0] ?? '') === null
+      ? `${command[0]}: not installed`
+      : (Bun.spawnSync([...command])
+          .stdout.toString()
+          .trim()
+          .split('\n')[0] ?? '')
   const mode = readFileSync('/proc/self/mountinfo', 'utf8').includes(' - cgroup ') ? 'v1 or hybrid' : 'v2'
-  return [
-    `- ${new Date().toISOString().slice(0, 10)}, Linux ${release()}, ${availableParallelism()} × ${cpus()[0]?.model.trim() ?? 'unknown CPU'}, ${memory} GiB, cgroup ${mode}`,
-    `- berth ${manifest().version} on Bun ${Bun.version}; ${versions.join('; ')}; ${hyperfine}`,
-    `- command: \`bench/run\`; load average before: ${loadBefore.toFixed(1)}`,
-  ].join('\n')
-}
-
-function manifest(): { readonly version: string } {
-  return JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8')) as { version: string }
-}
-
-/** What the figures of one machine do not say. */
-const CRUN_DISTANCE =
-  'Where crun runs it can be expected to be faster than Berth, by about what Bun takes to start: crun is one small C program, while Berth as a command pays for its JavaScript engine to start and to run code that nothing has warmed up. What remains when that is paid once, as in a daemon, is the plan executor, below.'
-
-function crunText({ peers, run }: Results): string {
-  const crun = peers.find(({ name }) => name === 'crun')
-  const berth = byName(run, 'berth')
-  const sample = byName(run, 'crun')
-  if (crun?.refusal !== null || berth === undefined || sample === undefined)
-    return `crun is not in the table: ${crun?.version ?? 'crun'} says "${crun?.refusal}", also with \`--cgroup-manager=disabled\`. ${CRUN_DISTANCE}`
-  const { median } = ratioOf(berth, sample)
-  return `crun runs without making a cgroup (its version here refuses cgroups in hybrid mode), so it does less. Berth takes ${median.toFixed(2)} × its time: ${CRUN_DISTANCE}`
-}
-
-function executorRatio({ bare, executor }: ExecutorTimes): number {
-  return quantile(executor, 0.5) / quantile(bare, 0.5)
-}
-
-function executorText({ executor, calls }: Results): string {
-  const row = (name: string, times: readonly number[]): string => {
-    const ms = (part: number): string => (quantile(times, part) / 1000).toFixed(2)
-    return `| ${name} | **${ms(0.5)}** | ${ms(0.1)} – ${ms(0.9)} | ${ms(0)} | ${times.length} |`
-  }
-  return [
-    "From starting `berth-init plan < frame`, the plan being encoded already, until it has ended: seven new namespaces with a user namespace among them, an idmapped overlay as root, the standard mounts and devices, masked and read-only paths, capabilities, Docker's seccomp profile, /bin/true executed and reaped. `bench/bare.c` makes the same calls without plan, decoding, failure reports or protection of its own file.",
-    '',
-    '| | median ms | 10 % – 90 % | fastest | runs |',
-    '| --- | --- | --- | --- | --- |',
-    row('bare C', executor.bare),
-    row('berth-init', executor.executor),
-    '',
-    `Ratio: **${executorRatio(executor).toFixed(2)}**.`,
-    ...(calls === null ? [] : ['', callsText(calls)]),
-  ].join('\n')
-}
-
-/** The calls that make a container, of which both must make as many. */
-const ESSENTIAL = [
-  'clone3',
-  'open_tree',
-  'mount_setattr',
-  'move_mount',
-  'fsopen',
-  'fsmount',
-  'pivot_root',
-  'umount2',
-  'symlinkat',
-  'setresuid',
-  'setresgid',
-  'capset',
-  'seccomp',
-  'sethostname',
-  'keyctl',
-  'setsid',
-]
-
-function callsText({ bare, executor }: { bare: CallCounts; executor: CallCounts }): string {
-  const total = (counts: CallCounts): number => [...counts.values()].reduce((sum, count) => sum + count, 0)
-  const rows = ESSENTIAL.map(name => `| ${name} | ${bare.get(name) ?? 0} | ${executor.get(name) ?? 0} |`)
-  return [
-    'That both do the same work, by `strace -f -c` (berth-init also clones and protects the mount of its own file, and executes itself again, before it begins):',
-    '',
-    '| call | bare C | berth-init |',
-    '| --- | --- | --- |',
-    ...rows,
-    `| all calls | ${total(bare)} | ${total(executor)} |`,
-  ].join('\n')
-}
-
-function memoryText({ shims, initBytes }: Results): string {
-  const rows = shims.map(
-    ({ shims: count, privateKib, privateMaxKib, proportionalKib }) =>
-      `| ${count} | ${privateKib} | ${privateMaxKib} | ${proportionalKib} |`,
+  const { version } = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8')) as { readonly version: string }
+  const peers = ['runc', 'crun', 'podman', 'dockerd', 'skopeo', 'umoci', 'hyperfine'].map(name =>
+    said(name, '--version'),
   )
   return [
-    'Running containers, each with a shim that writes a log. From /proc/PID/smaps_rollup; private is Private_Clean + Private_Dirty.',
-    '',
-    '| shims | private KiB, median | private KiB, largest | proportional KiB (Pss), median |',
-    '| --- | --- | --- | --- |',
-    ...rows,
-    '',
-    `berth-init is ${initBytes} bytes on disk, static.`,
+    `- Linux ${release()}, ${availableParallelism()} × ${cpus()[0]?.model.trim() ?? 'unknown CPU'}, ${Math.round(totalmem() / GIB)} GiB, cgroup ${mode}, ${said('stat', '-f', '-c', '%T', tmpdir())}`,
+    `- berth ${version} on Bun ${Bun.version}; ${peers.join('; ')}`,
   ].join('\n')
+}
+
+function suitesNamed(given: string): readonly SuiteName[] {
+  const names = SUITE_NAMES.filter(name => given === 'all' || given.split(',').includes(name))
+  if (names.length > 0) return names
+  console.error(`bench: no suite "${given}", expected ${SUITE_NAMES.join(', ')} or all`)
+  process.exit(2)
 }
 
 const { values } = parseArgs({
   options: {
-    rounds: { type: 'string', default: '15' },
+    rounds: { type: 'string', default: '8' },
     suite: { type: 'string', default: 'all' },
+    continue: { type: 'boolean', default: false },
     output: { type: 'string', default: join(ROOT, 'docs/benchmarks.md') },
   },
 })
-const directory = mkdtempSync(join(tmpdir(), 'berth-bench-'))
-// The state of containers belongs on a tmpfs, which /run is on any host with systemd, but not on every machine that builds.
-const stateDirectory = mkdtempSync('/dev/shm/berth-bench-')
-try {
-  const effort = { rounds: Number(values.rounds), runs: RUNS_PER_ROUND }
-  const text =
-    values.suite === 'unpack'
-      ? unpackSection(await measureUnpack(ROOT, directory, stateDirectory, { rounds: effort.rounds, runs: 1 }))
-      : report(await collect(directory, stateDirectory, effort))
-  if (values.output === '-' || values.suite !== 'all') console.log(text)
-  else writeFileSync(values.output, text)
-} finally {
-  rmSync(directory, { recursive: true })
-  rmSync(stateDirectory, { recursive: true })
-}
+const saved = new SavedReports(join(ROOT, 'dist/bench'))
+const wanted = suitesNamed(values.suite)
+const names = wanted.filter(name => !values.continue || saved.find(name) === null)
+for (const name of names) saved.remove(name)
+const failed = await measureSuites(names, saved, Number(values.rounds))
+const text = documentOf(saved)
+if (values.output === '-') console.log(text)
+else writeFileSync(values.output, text)
+for (const name of wanted) console.error([`bench: ${name}`, ...(saved.find(name)?.rows ?? [])].join('\n'))
+process.exit(failed.length === 0 ? 0 : 1)

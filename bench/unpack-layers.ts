@@ -3,7 +3,6 @@
  *     unpack-layers LAYOUT DATA-ROOT
  * A program of its own, compiled like `berth`, so that what is measured is what users run.
  */
-import { readFileSync } from 'node:fs'
 import { OciLayout } from '../src/content/oci-layout.ts'
 import { resolveManifest } from '../src/image/resolve-manifest.ts'
 import { parseImageConfig } from '../src/oci/image-config.ts'
@@ -27,9 +26,6 @@ async function unpackAll(path: string, dataRoot: string): Promise<void> {
     }
   }
   await Promise.all(Array.from({ length: UNPACK_CONCURRENCY }, work))
-  // The largest amount of memory of this process, which is what a daemon would need: VmHWM in /proc/self/status.
-  const status = readFileSync('/proc/self/status', 'utf8')
-  console.log(/VmHWM:\s*(\d+ kB)/.exec(status)?.[1] ?? '')
 }
 
 const [first = '', second = ''] = process.argv.slice(2)

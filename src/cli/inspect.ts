@@ -1,7 +1,7 @@
 import type { GivenRoots } from '../engine/data-root.ts'
 import { inspectContainer } from '../engine/inspect-container.ts'
 import { type EngineWithImages, openEngineWithImages } from '../engine/open-images.ts'
-import { findImage } from '../image/find-image.ts'
+import { type FoundImage, findImage } from '../image/find-image.ts'
 import { inspectImage } from '../image/inspect-image.ts'
 import { BerthError } from '../lib/error.ts'
 import { Template } from '../lib/template/template.ts'
@@ -98,6 +98,17 @@ async function lookUp(
       if (!isOther) throw error
     }
   }
-  const found = findImage(text, engine.images.records)
+  const found = kinds.includes('container') ? anyImage(text, engine) : findImage(text, engine.images.records)
   return await inspectImage(found, engine.images, (await engine.snapshots()).name, platform)
+}
+
+/** Of what is neither, it is not known which of the two was meant. */
+function anyImage(text: string, { images }: EngineWithImages): FoundImage {
+  try {
+    return findImage(text, images.records)
+  } catch (error) {
+    if (!(error instanceof BerthError && error.category === 'notFound')) throw error
+    const message = `Cannot inspect "${text}": no container and no image has that name or id`
+    throw new BerthError('notFound', message, { cause: error })
+  }
 }

@@ -1,6 +1,7 @@
 import { basename } from 'node:path'
 import manifest from '../../package.json' with { type: 'json' }
 import type { GivenRoots } from '../engine/data-root.ts'
+import { nearestName } from '../lib/nearest-name.ts'
 import { LAYER_WORKER_ARGUMENT } from '../snapshot/layer-worker-argument.ts'
 import type { DriverName } from '../snapshot/snapshot-driver.ts'
 import type { CommandEntry } from './command-entry.ts'
@@ -55,7 +56,8 @@ async function main(name: string, args: readonly string[]): Promise<number> {
     return word === undefined && !parsed.flag('help') ? ENGINE_FAILURE : 0
   }
   const entry = Object.hasOwn(COMMANDS, word) ? COMMANDS[word] : undefined
-  if (entry === undefined) throw new UsageError(GRAMMAR, `Cannot run "${word}": berth has no command of that name`)
+  if (entry === undefined)
+    throw new UsageError(GRAMMAR, `Cannot run "${word}": berth has no command of that name${meantOf(word, COMMANDS)}`)
   const names = ['root', 'run-root', 'storage-driver', 'policy', 'keep-free']
   const [data, run, driver, policy, free] = names.map(name => parsed.value(name))
   const places: GivenRoots = {
@@ -101,8 +103,16 @@ async function runOfGroup(
   }
   const entry = Object.hasOwn(commands, word) ? commands[word] : undefined
   if (entry === undefined)
-    throw new UsageError(grammar, `Cannot run "${group} ${word}": ${group} has no command of that name`)
+    throw new UsageError(
+      grammar,
+      `Cannot run "${group} ${word}": ${group} has no command of that name${meantOf(word, commands)}`,
+    )
   return await runEntry(`${group} ${word}`, entry, rest, roots)
+}
+
+function meantOf(word: string, commands: Readonly<Record<string, unknown>>): string {
+  const meant = nearestName(word, Object.keys(commands))
+  return meant === null ? '' : `, did you mean "${meant}"?`
 }
 
 async function runEntry(

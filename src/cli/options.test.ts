@@ -47,6 +47,11 @@ test('helpText() shows the whole command', () => {
   expect(helpText(grammar, 'berth')).toStartWith('Usage: berth runtime create [OPTIONS] ID\n')
 })
 
+test('parseOptions() says which option was meant by a misspelt one', () => {
+  const name = grammar.options.find(each => each.name.length > 4)?.name ?? ''
+  expect(() => parseOptions(grammar, [`--${name.slice(0, -1)}`])).toThrow(`did you mean "--${name}"?`)
+})
+
 test('parseOptions() and helpText() name the program itself when the grammar has no name', () => {
   const own = { ...grammar, name: '' }
   expect(() => parseOptions(own, ['--none'])).toThrow(

@@ -1,4 +1,5 @@
 import { BerthError } from '../lib/error.ts'
+import { nearestName } from '../lib/nearest-name.ts'
 
 /** One option of a command. */
 export interface Option {
@@ -90,10 +91,18 @@ function readLong(grammar: Grammar, arg: string, rest: string[], add: Add): void
   const equals = arg.indexOf('=')
   const name = equals === -1 ? arg.slice(2) : arg.slice(2, equals)
   const option = grammar.options.find(each => each.name === name)
-  if (option === undefined)
-    throw new UsageError(grammar, `Cannot use option "--${name}": ${grammar.name || 'berth'} has none of that name`)
+  if (option === undefined) throw new UsageError(grammar, unknownOption(grammar, name))
   if (equals !== -1) add(option, checkFlag(grammar, option, arg.slice(equals + 1)))
   else add(option, option.kind === 'flag' ? 'true' : valueFor(grammar, option, rest))
+}
+
+function unknownOption({ name: command, options }: Grammar, name: string): string {
+  const meant = nearestName(
+    name,
+    options.map(each => each.name),
+  )
+  const hint = meant === null ? '' : `, did you mean "--${meant}"?`
+  return `Cannot use option "--${name}": ${command || 'berth'} has none of that name${hint}`
 }
 
 function readShort(grammar: Grammar, arg: string, rest: string[], add: Add): void {

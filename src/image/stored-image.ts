@@ -29,10 +29,10 @@ export async function openStoredImage(
   options: UnpackOptions,
 ): Promise<RunnableImage> {
   const { config } = readStoredConfig(dataRoot, manifest.configDigest)
-  const store = await LayerStore.open(dataRoot)
+  const store = LayerStore.existing(dataRoot)
   const layers: Layer[] = []
   for (const layer of manifest.layers) {
-    layers.push((await store.find(layer.diffId)) ?? (await unpackAgain(layer, store, dataRoot, options)))
+    layers.push((await store.find(layer.diffId)) ?? (await unpackAgain(layer, dataRoot, options)))
   }
   return { name, config, lowers: lowersOf(layers), stored: { image: digest, manifest } }
 }
@@ -40,11 +40,11 @@ export async function openStoredImage(
 /** The layer of a blob that is here: after a loss of power, or when the image came without being unpacked. */
 async function unpackAgain(
   { digest, sizeBytes, diffId }: ImageManifest['layers'][number],
-  store: LayerStore,
   dataRoot: string,
   options: UnpackOptions,
 ): Promise<Layer> {
   const { ContentStore } = await import('../content/content-store.ts')
+  const store = await LayerStore.open(dataRoot)
   const content = await ContentStore.open(dataRoot)
   try {
     return await store.unpack(diffId, () => content.read({ digest, sizeBytes }, options.signal), options)

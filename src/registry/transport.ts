@@ -290,7 +290,8 @@ class Watch implements Disposable {
 }
 
 /** Trying again does not help when the place does not exist or is not who it should be. */
-const FINAL = /^(?:ECONNREFUSED|ENOTFOUND|EACCES|ENETUNREACH|EHOSTUNREACH)$|CERT|SIGNATURE|ISSUER|ALTNAME|SSL|TLS/
+const FINAL =
+  /^(?:ECONNREFUSED|ENOTFOUND|EACCES|ENETUNREACH|EHOSTUNREACH)$|CERT|SIGNATURE|ISSUER|ALTNAME|SSL|TLS|^EPROTO$/
 
 function connectionError(error: unknown, action: string, url: string): RegistryError {
   const code = (error as { readonly code?: unknown } | null)?.code
@@ -311,6 +312,6 @@ function wordsFor(code: string, host: string, protocol: string): string {
   }
   if (/ALTNAME/.test(code)) return `its certificate is for another host (${code})`
   if (/EXPIRED/.test(code)) return `its certificate has expired (${code})`
-  if (protocol === 'https:' && /SSL|TLS/.test(code)) return `${code}; ${tlsAdvice(host, 'http')}`
+  if (protocol === 'https:' && /SSL|TLS|^EPROTO$/.test(code)) return `${code}; ${tlsAdvice(host, 'http')}`
   return code
 }

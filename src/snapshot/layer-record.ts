@@ -1,5 +1,5 @@
 import { readFileSync } from 'node:fs'
-import { readFile, rename, rm, writeFile } from 'node:fs/promises'
+import { rename, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { object, parseJson, required, type Shape, text } from '../lib/json-shape.ts'
 import { type LayerFacts, layerFacts } from './layer-job.ts'
@@ -28,14 +28,14 @@ export async function writeLayerRecord(directory: string, facts: LayerFacts): Pr
  * The facts of the layer in a directory; null when it is not there, or may have been cut off by a loss of power.
  * @throws {BerthError} invalidArgument: the record is damaged
  */
-export async function readLayerFacts(directory: string): Promise<LayerFacts | null> {
-  const found = await readRecord(directory)
+export function readLayerFacts(directory: string): LayerFacts | null {
+  const found = readRecord(directory)
   return found === null || (found.bootId !== undefined && found.bootId !== currentBoot()) ? null : found.facts
 }
 
 /** Whether {@link keepLayer} has something to do for the layer in a directory. */
-export async function isLayerUnkept(directory: string): Promise<boolean> {
-  return (await readRecord(directory))?.bootId !== undefined
+export function isLayerUnkept(directory: string): boolean {
+  return readRecord(directory)?.bootId !== undefined
 }
 
 /**
@@ -43,7 +43,7 @@ export async function isLayerUnkept(directory: string): Promise<boolean> {
  * nobody else uses: pulls at once keep the same layer.
  */
 export async function keepLayer(directory: string, temporary: string): Promise<void> {
-  const found = await readRecord(directory)
+  const found = readRecord(directory)
   if (found === null || found.bootId === undefined) return
   try {
     // Should the new record not reach the disk, the old one is there: then the layer is unpacked again, which is safe.
@@ -54,10 +54,11 @@ export async function keepLayer(directory: string, temporary: string): Promise<v
   }
 }
 
-async function readRecord(directory: string): Promise<LayerRecord | null> {
+function readRecord(directory: string): LayerRecord | null {
   const path = join(directory, LAYER_RECORD)
   try {
-    return parseJson(await readFile(path, 'utf8'), path, record).value
+    // It is a hundred bytes: to hand it to another thread takes longer than to read it.
+    return parseJson(readFileSync(path, 'utf8'), path, record).value
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === 'ENOENT') return null
     throw error

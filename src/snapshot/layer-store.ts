@@ -75,10 +75,15 @@ export class LayerStore {
     return new LayerStore(directory)
   }
 
+  /** The store as it is, for {@link find} on the way to a container: what {@link open} does would be most of what that takes. */
+  static existing(dataRoot: string): LayerStore {
+    return new LayerStore(join(dataRoot, 'layers'))
+  }
+
   /** The layer, or null when it is not unpacked. @throws {BerthError} invalidArgument: its layer.json is damaged */
   async find(diffId: Digest): Promise<Layer | null> {
     const directory = this.#pathOf(diffId)
-    const facts = await readLayerFacts(directory)
+    const facts = readLayerFacts(directory)
     return facts === null ? null : { diffId, path: pathIn(directory, facts), ...facts }
   }
 
@@ -140,7 +145,7 @@ export class LayerStore {
    */
   async keep(diffIds: readonly Digest[]): Promise<void> {
     const directories = diffIds.map(diffId => this.#pathOf(diffId))
-    const unkept = await Promise.all(directories.map(isLayerUnkept))
+    const unkept = directories.map(isLayerUnkept)
     if (!unkept.includes(true)) return
     await syncFilesystem(this.#directory)
     const keep = (each: string): Promise<void> => keepLayer(each, join(this.#directory, makingName()))

@@ -34,6 +34,14 @@ describe('mirrors', () => {
     'registry.test': `server = "${server}"\n${mirrors.join('\n')}`,
   })
 
+  test('that speak plain HTTP where https is expected are told of with what to configure', async () => {
+    await using plain = startScriptedRegistry(image)
+    const { host } = plain
+    using own = new TestClient({ hosts: hostsOf(`https://${host}`) })
+    const error = await failureOf(own.client.resolve(reference))
+    expect(error.message).toContain(`set server = "http://${host}" in registries.d/${host}/hosts.toml when`)
+  })
+
   test('are asked in order, then the registry, each told whose content is wanted', async () => {
     await using first = startScriptedRegistry(absent)
     await using second = startScriptedRegistry(image)

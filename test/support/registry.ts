@@ -50,7 +50,9 @@ async function tryStart(options: RegistryServerOptions): Promise<RegistryServer 
   const storage = join(directory, 'storage')
   const logPath = join(directory, 'log')
   writeFileSync(join(directory, 'config.yml'), JSON.stringify(configOf(options, { directory, storage, host })))
-  const child = Bun.spawn(['docker-registry', 'serve', join(directory, 'config.yml')], {
+  // It ends with who started it, also when that is killed.
+  const command = ['setpriv', '--pdeathsig=KILL', 'docker-registry', 'serve', join(directory, 'config.yml')]
+  const child = Bun.spawn(command, {
     stdin: 'ignore',
     stdout: Bun.file(logPath),
     stderr: Bun.file(logPath),

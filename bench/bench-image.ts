@@ -1,6 +1,6 @@
-/** Makes the layers that unpacking is measured with: the same bytes on every machine, from a generator of numbers. */
+/** Makes the images that are measured with: the same bytes each time, from a generator of numbers (and the machine's busybox). */
 import { createHash, type Hash } from 'node:crypto'
-import { closeSync, mkdirSync, openSync, renameSync, statSync, writeFileSync, writeSync } from 'node:fs'
+import { closeSync, mkdirSync, openSync, readFileSync, renameSync, statSync, writeFileSync, writeSync } from 'node:fs'
 import { join } from 'node:path'
 import { createGzip, type Gzip } from 'node:zlib'
 
@@ -32,40 +32,54 @@ interface Recipe {
 
 const KIB = 1024
 const MIB = 1024 * KIB
-const IMAGES: Readonly<Record<string, readonly Recipe[]>> = {
+const THIRTY_LAYERS: readonly Recipe[] = Array.from({ length: 30 }, (_, index) => ({
+  files: 40 + 20 * (index % 7),
+  smallBytes: 2 * KIB,
+  largeBytes: 300 * KIB,
+  filesPerDirectory: 8,
+}))
+const IMAGES = {
   // As debian:bookworm: 120 MB in 3,500 files, symbolic and hard links besides.
   base: [{ files: 3500, smallBytes: 4 * KIB, largeBytes: 270 * KIB, filesPerDirectory: 12 }],
-  '30-layers': Array.from({ length: 30 }, (_, index) => ({
-    files: 40 + 20 * (index % 7),
-    smallBytes: 2 * KIB,
-    largeBytes: 300 * KIB,
-    filesPerDirectory: 8,
-  })),
+  '30-layers': THIRTY_LAYERS,
+  // The image above, and one layer more.
+  '31-layers': [...THIRTY_LAYERS, { files: 60, smallBytes: 2 * KIB, largeBytes: 300 * KIB, filesPerDirectory: 8 }],
   '50k-files': [{ files: 50_000, smallBytes: 1 * KIB, largeBytes: 4 * KIB, filesPerDirectory: 25 }],
   '1-gb': [{ files: 16, smallBytes: 64 * MIB, largeBytes: 64 * MIB, filesPerDirectory: 4 }],
-}
+} as const satisfies Readonly<Record<string, readonly Recipe[]>>
 
 /** Names of the images that {@link makeBenchImage} makes. */
-export const BENCH_IMAGES: readonly string[] = Object.keys(IMAGES)
+export type BenchImageName = keyof typeof IMAGES
 
-/** Makes one of the images below a directory; `scale` in (0, 1] makes it smaller. */
-export async function makeBenchImage(name: string, directory: string, scale = 1): Promise<BenchImage> {
+/** Makes one of the images below a directory. */
+export async function makeBenchImage(name: BenchImageName, directory: string): Promise<BenchImage> {
   const layout = join(directory, name)
   const blobs = join(layout, 'blobs/sha256')
   mkdirSync(blobs, { recursive: true })
-  const random = new Random(name.length)
+  const random = new Random(7)
   const layers: BenchLayer[] = []
   let [entryCount, contentBytes] = [0, 0]
-  for (const recipe of IMAGES[name] ?? []) {
+  for (const recipe of IMAGES[name]) {
     const writer = new LayerWriter(blobs)
-    const files = Math.max(1, Math.round(recipe.files * scale))
-    await writeLayer(writer, { ...recipe, files }, random, layers.length)
+    if (layers.length === 0) await writePrograms(writer)
+    await writeLayer(writer, recipe, random, layers.length)
     layers.push(await writer.finish())
     entryCount += writer.entryCount
     contentBytes += writer.contentBytes
   }
   writeDocuments(layout, blobs, layers)
   return { name, layout, layers, entryCount, contentBytes }
+}
+
+/** What a container of the image can run. */
+async function writePrograms(writer: LayerWriter): Promise<void> {
+  const busybox = Bun.which('busybox')
+  if (busybox === null) throw new Error('Cannot make an image: busybox is not installed')
+  const content = readFileSync(busybox)
+  for (const name of ['bin/', 'tmp/']) await writer.entry({ name, type: '5', mode: 0o755 })
+  await writer.entry({ name: 'bin/busybox', type: '0', mode: 0o755, bytes: content.length }, content)
+  for (const each of ['true', 'sh', 'cp'])
+    await writer.entry({ name: `bin/${each}`, type: '2', mode: 0o777, linkname: 'busybox' })
 }
 
 async function writeLayer(writer: LayerWriter, recipe: Recipe, random: Random, layer: number): Promise<void> {
@@ -180,18 +194,24 @@ class LayerWriter {
     })
   }
 
-  async entry(entry: WrittenEntry, random?: Random): Promise<void> {
+  /** Writes an entry with its content: the bytes, or as many of the pool as it has, from places that the numbers say. */
+  async entry(entry: WrittenEntry, content: Random | Uint8Array = Buffer.alloc(0)): Promise<void> {
     const bytes = entry.bytes ?? 0
     await this.#write(headerOf(entry))
-    for (let left = bytes; left > 0 && random !== undefined; ) {
+    if (content instanceof Random) await this.#writeFromPool(bytes, content)
+    else await this.#write(content)
+    await this.#write(Buffer.alloc((BLOCK - (bytes % BLOCK)) % BLOCK))
+    this.entryCount++
+    this.contentBytes += bytes
+  }
+
+  async #writeFromPool(bytes: number, random: Random): Promise<void> {
+    for (let left = bytes; left > 0; ) {
       const part = Math.min(left, MIB)
       const at = random.integer(POOL_BYTES - part)
       await this.#write(contentPool().subarray(at, at + part))
       left -= part
     }
-    await this.#write(Buffer.alloc((BLOCK - (bytes % BLOCK)) % BLOCK))
-    this.entryCount++
-    this.contentBytes += bytes
   }
 
   async finish(): Promise<BenchLayer> {

@@ -1,4 +1,4 @@
-/** A Docker daemon for one test: in its own namespaces, with everything of it in a temporary directory. */
+/** A Docker daemon for one test or benchmark: in its own namespaces, with everything of it in a temporary directory. */
 import { spawnSync } from 'node:child_process'
 import { existsSync, mkdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -7,21 +7,34 @@ import { until } from '../runtime/verbs-machine.ts'
 const PATH = `${process.env['PATH']}:/usr/sbin:/sbin`
 
 export class DockerDaemon implements AsyncDisposable {
+  /** What `DOCKER_HOST` has to be to reach it. */
+  readonly host: string
   readonly #directory: string
   readonly #daemon: Bun.Subprocess
 
   private constructor(directory: string, daemon: Bun.Subprocess) {
+    this.host = `unix://${join(directory, 'sock')}`
     this.#directory = directory
     this.#daemon = daemon
   }
 
   /** Starts it and waits until it answers; `directory` is made, and removed by whoever owns its parent. */
-  static async start(directory: string): Promise<DockerDaemon> {
+  static async start(directory: string, storageDriver: 'vfs' | 'overlay2' = 'vfs'): Promise<DockerDaemon> {
     mkdirSync(directory)
     // Its pid namespace takes containerd along; its mounts go with the mount namespace. vfs and no bridge: no kernel feature is needed.
-    const namespaces = ['unshare', '--mount', '--pid', '--fork', '--kill-child', '--mount-proc']
+    // It ends with who started it, also when that is killed.
+    const namespaces = [
+      'setpriv',
+      '--pdeathsig=KILL',
+      'unshare',
+      '--mount',
+      '--pid',
+      '--fork',
+      '--kill-child',
+      '--mount-proc',
+    ]
     const roots = ['data-root', 'exec-root'].map(name => `--${name}=${join(directory, name)}`)
-    const options = ['--iptables=false', '--ip6tables=false', '--bridge=none', '--storage-driver=vfs']
+    const options = ['--iptables=false', '--ip6tables=false', '--bridge=none', `--storage-driver=${storageDriver}`]
     const places = [`--host=unix://${join(directory, 'sock')}`, `--pidfile=${join(directory, 'pid')}`]
     const log = Bun.file(join(directory, 'log'))
     const command = [...namespaces, 'dockerd', ...options, ...roots, ...places]
@@ -45,7 +58,7 @@ export class DockerDaemon implements AsyncDisposable {
   }
 
   #try(...args: readonly string[]) {
-    const env = { PATH, HOME: this.#directory, DOCKER_HOST: `unix://${join(this.#directory, 'sock')}` }
+    const env = { PATH, HOME: this.#directory, DOCKER_HOST: this.host }
     return spawnSync('docker', args, { env, encoding: 'utf8' })
   }
 
