@@ -1,7 +1,8 @@
 import { readFileSync } from 'node:fs'
-import { bootstrapImage } from '../engine/bootstrap-image.ts'
+import { type BootstrapRequest, bootstrapImage } from '../engine/bootstrap-image.ts'
 import type { GivenRoots } from '../engine/data-root.ts'
-import { openEngine } from '../engine/run-container.ts'
+import { withSpace } from '../engine/keep-space.ts'
+import { openEngine } from '../engine/open-engine.ts'
 import { forwardSignals } from '../host/signals.ts'
 import { imageId } from '../image/image-record.ts'
 import { BerthError, messageOf } from '../lib/error.ts'
@@ -47,23 +48,22 @@ export async function bootstrapCommand(args: readonly string[], roots: GivenRoot
   const quiet = parsed.flag('quiet')
   const cancel = new AbortController()
   using _ = forwardSignals(() => cancel.abort())
-  const image = await bootstrapImage(
-    {
-      distribution,
-      suite,
-      reference: parsed.value('tag') ?? operand,
-      include: parsed
-        .values('include')
-        .flatMap(each => each.split(','))
-        .filter(Boolean),
-      variant,
-      mirror: parsed.value('mirror') ?? null,
-      snapshot: parsed.value('snapshot') ?? null,
-      keyring: keyring === undefined ? null : readKeyring(keyring),
-    },
-    openEngine(roots, message => console.error(`berth: warning: ${message}`)),
-    { onProgress: message => quiet || console.error(message), signal: cancel.signal },
-  )
+  const engine = openEngine(roots, message => console.error(`berth: warning: ${message}`))
+  const request: BootstrapRequest = {
+    distribution,
+    suite,
+    reference: parsed.value('tag') ?? operand,
+    include: parsed
+      .values('include')
+      .flatMap(each => each.split(','))
+      .filter(Boolean),
+    variant,
+    mirror: parsed.value('mirror') ?? null,
+    snapshot: parsed.value('snapshot') ?? null,
+    keyring: keyring === undefined ? null : readKeyring(keyring),
+  }
+  const options = { onProgress: (message: string) => quiet || console.error(message), signal: cancel.signal }
+  const image = await withSpace(engine, () => bootstrapImage(request, engine, options))
   console.log(imageId(image))
   return 0
 }

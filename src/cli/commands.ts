@@ -1,5 +1,6 @@
 import type { CommandEntry } from './command-entry.ts'
 import { IMAGE_COMMANDS, IMAGE_SHORT_COMMANDS, MANIFEST_COMMANDS } from './image-commands.ts'
+import { SYSTEM_COMMANDS } from './system-commands.ts'
 
 /** Commands about one kind of thing: `berth image pull`. */
 export interface CommandGroup {
@@ -38,6 +39,16 @@ export const COMMANDS: Readonly<Record<string, CommandEntry | CommandGroup>> = {
   push,
   ...IMAGE_SHORT_COMMANDS,
   image: { help: 'Images in the store', commands: { pull, push, import: importEntry, bootstrap, ...IMAGE_COMMANDS } },
+  container: {
+    help: 'Containers',
+    commands: {
+      prune: {
+        help: 'Remove the containers that have ended',
+        load: async () => (await import('./container-prune.ts')).containerPruneCommand,
+      },
+    },
+  },
+  system: { help: 'The engine as a whole, and its disk', commands: SYSTEM_COMMANDS },
   manifest: { help: 'Lists of images, one per platform', commands: MANIFEST_COMMANDS },
   login: {
     help: 'Log in to a registry',

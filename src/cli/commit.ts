@@ -1,6 +1,7 @@
 import { type CommitOptions, commitContainer, newImageId } from '../engine/commit-container.ts'
 import type { GivenRoots } from '../engine/data-root.ts'
-import { openEngine } from '../engine/run-container.ts'
+import { withSpace } from '../engine/keep-space.ts'
+import { openEngine } from '../engine/open-engine.ts'
 import { type Grammar, helpText, parseOptions, UsageError } from './options.ts'
 import { sourceDateEpoch } from './source-date-epoch.ts'
 
@@ -52,7 +53,7 @@ export async function commitCommand(args: readonly string[], roots: GivenRoots):
     compression: compressionOf(parsed.value('compression') ?? 'gzip'),
     epochSeconds: sourceDateEpoch(),
   }
-  console.log(newImageId(await commitContainer(container, options, engine)))
+  console.log(newImageId(await withSpace(engine, () => commitContainer(container, options, engine))))
   return 0
 }
 

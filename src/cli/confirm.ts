@@ -1,9 +1,9 @@
 /** Longer answers are no answers. */
 const ANSWER_LIMIT = 1024
 
-/** Asks on standard error for a yes, which is `y` or `yes`; the end of standard input is a no. */
-export async function confirm(question: string): Promise<boolean> {
-  process.stderr.write(`${question} Continue? [y/N] `)
+/** Asks, as docker does, on standard error for a yes, which is `y` or `yes`; the end of standard input is a no. */
+export async function confirm(warning: string): Promise<boolean> {
+  process.stderr.write(`WARNING! ${warning}\nAre you sure you want to continue? [y/N] `)
   let answer = ''
   for await (const piece of process.stdin) {
     answer += String(piece)

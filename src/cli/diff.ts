@@ -1,6 +1,6 @@
 import { findContainerTree } from '../engine/container-tree.ts'
 import type { GivenRoots } from '../engine/data-root.ts'
-import { openEngine } from '../engine/run-container.ts'
+import { openEngine } from '../engine/open-engine.ts'
 import { type Change, readChanges } from '../snapshot/tree-changes.ts'
 import { type Grammar, helpText, parseOptions, UsageError } from './options.ts'
 import { printable } from './table.ts'

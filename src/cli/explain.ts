@@ -1,5 +1,6 @@
 import { engineRoots, type GivenRoots } from '../engine/data-root.ts'
 import { explainContainer } from '../engine/explain-container.ts'
+import type { ImageEngine } from '../engine/image-engine.ts'
 import { openImage } from '../engine/open-image.ts'
 import { isRootless } from '../engine/rootless.ts'
 import { StateDatabase } from '../engine/state-database.ts'
@@ -29,9 +30,10 @@ export async function explainCommand(args: readonly string[], given: GivenRoots)
   const options = readContainerOptions(parsed)
   const roots = engineRoots(given)
   const asked = given.storageDriver ?? null
-  const engine = {
+  const engine: Omit<ImageEngine, 'database'> = {
     roots,
     warn: (message: string) => console.error(`berth: warning: ${message}`),
+    keepFree: given.keepFree ?? 'default',
     snapshots: () => openDriver(roots.data, { asked, isRootless: isRootless(), isDry: true }),
   }
   // Only an image of the store needs the database, which is made when it is opened.
@@ -41,6 +43,7 @@ export async function explainCommand(args: readonly string[], given: GivenRoots)
       return new StateDatabase(engine.roots.data)
     },
   })
+  using _borrowed = image.borrowed?.lease ?? null
   process.stdout.write(printPlan(await explainContainer(options, image, engine)))
   return 0
 }

@@ -1,6 +1,6 @@
 import type { GivenRoots } from '../engine/data-root.ts'
 import { exportContainer } from '../engine/export-container.ts'
-import { openEngine } from '../engine/run-container.ts'
+import { openEngine } from '../engine/open-engine.ts'
 import { interruptible } from './interruptible.ts'
 import { type Grammar, helpText, parseOptions, UsageError } from './options.ts'
 import { outputFile } from './output-file.ts'

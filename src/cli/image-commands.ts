@@ -60,6 +60,14 @@ export const IMAGE_COMMANDS: Readonly<Record<string, CommandEntry>> = {
     help: 'Remove images that nobody needs',
     load: async () => (await import('./image-prune.ts')).imagePruneCommand,
   },
+  pin: {
+    help: 'Keep images from being pruned or collected as garbage',
+    load: async () => (await import('./image-pin.ts')).imagePinCommand,
+  },
+  unpin: {
+    help: 'Let images be pruned and collected as garbage again',
+    load: async () => (await import('./image-pin.ts')).imageUnpinCommand,
+  },
   trust: {
     help: 'Show what the trust policy says of an image',
     load: async () => (await import('./image-trust.ts')).imageTrustCommand,

@@ -1,7 +1,9 @@
 import type { GivenRoots } from '../engine/data-root.ts'
 import { openEngineWithImages } from '../engine/open-images.ts'
+import { withReserve } from '../engine/space-reserve.ts'
 import { imageFilter, PRUNE_FILTERS } from '../image/image-filter.ts'
 import { pruneImages } from '../image/prune-images.ts'
+import type { RemovedImage } from '../image/remove-image.ts'
 import { humanSize } from '../lib/human-size.ts'
 import { confirm } from './confirm.ts'
 import { type Grammar, helpText, parseOptions, UsageError } from './options.ts'
@@ -31,23 +33,29 @@ export async function imagePruneCommand(args: readonly string[], roots: GivenRoo
       `Cannot prune "${parsed.operands[0]}": expected no images, they are found by what uses them`,
     )
   }
-  const { images } = await openEngineWithImages(roots, message => console.error(`berth: warning: ${message}`))
+  const engine = await openEngineWithImages(roots, message => console.error(`berth: warning: ${message}`))
+  const { images, roots: places } = engine
   // The filter is read before the question, so that a mistake in it is told first. `dangling=false` means --all.
   const filters = parsed.values('filter')
   const isAll = parsed.flag('all') || filters.some(text => /^dangling=(?:false|0|f)$/i.test(text))
   const others = filters.filter(text => !/^dangling=/i.test(text))
   imageFilter(filters, images.records, Date.now(), PRUNE_FILTERS)
   const filter = imageFilter(others, images.records, Date.now(), PRUNE_FILTERS)
-  const what = isAll ? 'all images that no container was made of' : 'all images without a name'
-  if (!parsed.flag('force') && !(await confirm(`This removes ${what}.`))) return 0
-  const removed = await pruneImages(images, { all: isAll, filter })
-  if (removed.length > 0) console.log('Deleted Images:')
-  for (const { untagged, deleted } of removed) {
-    for (const name of untagged) console.log(`untagged: ${name}`)
-    for (const digest of deleted) console.log(`deleted: ${digest}`)
-  }
-  if (removed.length > 0) console.log('')
+  const what = isAll ? 'all images without at least one container associated to them' : 'all dangling images'
+  if (!parsed.flag('force') && !(await confirm(`This will remove ${what}.`))) return 0
+  const removed = await withReserve(places.data, () => pruneImages(images, { all: isAll, filter }))
+  for (const line of prunedImages(removed)) console.log(line)
   const freedBytes = removed.reduce((sum, each) => sum + each.freedBytes, 0)
   console.log(`Total reclaimed space: ${humanSize(freedBytes, 4)}`)
   return 0
+}
+
+/** What docker prints of pruned images; nothing when there were none. */
+export function prunedImages(removed: readonly RemovedImage[]): readonly string[] {
+  if (removed.length === 0) return []
+  const lines = removed.flatMap(({ untagged, deleted }) => [
+    ...untagged.map(name => `untagged: ${name}`),
+    ...deleted.map(digest => `deleted: ${digest}`),
+  ])
+  return ['Deleted Images:', ...lines, '']
 }

@@ -1,7 +1,7 @@
 import type { GivenRoots } from '../engine/data-root.ts'
 import { signaturePlacesOf } from '../engine/find-signatures.ts'
 import { ImageTrust } from '../engine/image-trust.ts'
-import { openEngine } from '../engine/run-container.ts'
+import { openEngine } from '../engine/open-engine.ts'
 import { lookUpImage } from '../image/find-image.ts'
 import { ownManifest } from '../image/image-record.ts'
 import { ImageRecords } from '../image/image-records.ts'

@@ -2,6 +2,7 @@ import { createReadStream, statSync } from 'node:fs'
 import { addAbortSignal, type Readable } from 'node:stream'
 import type { GivenRoots } from '../engine/data-root.ts'
 import { ImageTrust } from '../engine/image-trust.ts'
+import { withSpace } from '../engine/keep-space.ts'
 import { openEngineWithImages } from '../engine/open-images.ts'
 import { imageId } from '../image/image-record.ts'
 import { type LoadCheck, type LoadedImage, loadImages } from '../image/load-images.ts'
@@ -75,10 +76,13 @@ export async function loadCommand(args: readonly string[], roots: GivenRoots): P
   const isShown = process.stdout.isTTY && !parsed.flag('quiet')
   return await interruptible(async signal => {
     using show = isShown ? new TransferShow(process.stdout, 'pull') : null
-    const load = { ...options, checkTrust, signal, ...(show !== null && { onProgress: show.onProgress }) }
-    const loaded = isDirectory
-      ? await loadLayout(input, engine.images, load)
-      : await loadImages(piecesUntil(signal, input === undefined ? process.stdin : opened(input)), engine.images, load)
+    const how = { ...options, checkTrust, signal, ...(show !== null && { onProgress: show.onProgress }) }
+    const load = async (): Promise<readonly LoadedImage[]> => {
+      if (isDirectory) return await loadLayout(input, engine.images, how)
+      const archive = piecesUntil(signal, input === undefined ? process.stdin : opened(input))
+      return await loadImages(archive, engine.images, how)
+    }
+    const loaded = await withSpace(engine, load)
     show?.[Symbol.dispose]()
     for (const line of loaded.flatMap(linesOf)) console.log(line)
   })

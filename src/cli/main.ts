@@ -31,6 +31,12 @@ const GRAMMAR: Grammar = {
       value: 'FILE',
       help: 'which images are trusted (default: ~/.config/containers/policy.json, /etc/containers/policy.json)',
     },
+    {
+      name: 'keep-free',
+      kind: 'value',
+      value: 'SIZE|PERCENT',
+      help: 'with less free space, images without a name that nothing needs are removed (default: 15%, at most 20 GiB; 0: never)',
+    },
     { name: 'help', short: 'h', kind: 'flag', help: 'show this text' },
     { name: 'version', short: 'v', kind: 'flag', help: 'show the version' },
   ],
@@ -55,11 +61,15 @@ async function main(name: string, args: readonly string[]): Promise<number> {
   const entry = Object.hasOwn(COMMANDS, word) ? COMMANDS[word] : undefined
   if (entry === undefined)
     throw new UsageError(GRAMMAR, `Cannot run "${word}": berth has no command of that name${meantOf(word, COMMANDS)}`)
-  const [data, run, driver, policy] = ['root', 'run-root', 'storage-driver', 'policy'].map(name => parsed.value(name))
+  const names = ['root', 'run-root', 'storage-driver', 'policy', 'keep-free']
+  const [data, run, driver, policy, free] = names.map(name => parsed.value(name))
   const places: GivenRoots = {
     ...(data !== undefined && { data }),
     ...(run !== undefined && { run }),
     ...(policy !== undefined && { policy }),
+    ...(free !== undefined && {
+      keepFree: (await import('../engine/disk-space.ts')).parseKeepFree(free, '--keep-free'),
+    }),
   }
   const roots = driver === undefined ? places : { ...places, storageDriver: await storageDriver(driver, places) }
   if ('commands' in entry) return await runOfGroup(word, entry, rest, roots)
@@ -117,7 +127,7 @@ async function runEntry(
   if (entry.withoutRoots === true && Object.keys(roots).length > 0)
     throw new UsageError(
       GRAMMAR,
-      `Cannot use --root, --run-root, --storage-driver and --policy with "${name}": it has no containers of the engine`,
+      `Cannot use --root, --run-root, --storage-driver, --policy and --keep-free with "${name}": it has no containers of the engine`,
     )
   return await (await entry.load())(args, roots)
 }

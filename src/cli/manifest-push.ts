@@ -1,5 +1,5 @@
 import type { GivenRoots } from '../engine/data-root.ts'
-import { openEngine } from '../engine/run-container.ts'
+import { openEngine } from '../engine/open-engine.ts'
 import { ImageTransfers } from '../engine/transfer-images.ts'
 import { removeManifestList } from '../image/manifest-list.ts'
 import { parseReference, withDefaultTag } from '../oci/reference.ts'

@@ -1,6 +1,6 @@
 import type { GivenRoots } from '../engine/data-root.ts'
 import { type ListedContainer, listContainers } from '../engine/list-containers.ts'
-import { openEngine } from '../engine/run-container.ts'
+import { openEngine } from '../engine/open-engine.ts'
 import { type Grammar, helpText, parseOptions } from './options.ts'
 import { formatTable, tableOptionsOf } from './table.ts'
 

@@ -1,5 +1,5 @@
 import type { GivenRoots } from '../engine/data-root.ts'
-import { openEngine } from '../engine/run-container.ts'
+import { openEngine } from '../engine/open-engine.ts'
 import { ImageTransfers } from '../engine/transfer-images.ts'
 import type { PushOptions } from '../image/push-image.ts'
 import { BerthError } from '../lib/error.ts'

@@ -1,6 +1,8 @@
 import type { GivenRoots } from '../engine/data-root.ts'
+import { keepSpace } from '../engine/keep-space.ts'
 import { removeContainer } from '../engine/list-containers.ts'
-import { openEngine } from '../engine/run-container.ts'
+import { openEngine } from '../engine/open-engine.ts'
+import { withReserve } from '../engine/space-reserve.ts'
 import { fail } from './failure.ts'
 import { type Grammar, helpText, parseOptions, UsageError } from './options.ts'
 
@@ -26,12 +28,13 @@ export async function rmCommand(args: readonly string[], roots: GivenRoots): Pro
   let status = 0
   for (const name of parsed.operands) {
     try {
-      await removeContainer(name, parsed.flag('force'), engine)
+      await withReserve(engine.roots.data, () => removeContainer(name, parsed.flag('force'), engine))
       console.log(name)
     } catch (error) {
       fail(error)
       status = 1
     }
   }
+  await keepSpace(engine)
   return status
 }

@@ -1,6 +1,8 @@
 import type { GivenRoots } from '../engine/data-root.ts'
+import { keepSpace } from '../engine/keep-space.ts'
 import { listContainers } from '../engine/list-containers.ts'
 import { openEngineWithImages } from '../engine/open-images.ts'
+import { withReserve } from '../engine/space-reserve.ts'
 import { removeImage } from '../image/remove-image.ts'
 import { BerthError } from '../lib/error.ts'
 import { fail } from './failure.ts'
@@ -47,7 +49,9 @@ export async function rmiCommand(args: readonly string[], roots: GivenRoots): Pr
   let status = 0
   for (const text of parsed.operands) {
     try {
-      const { untagged, deleted } = await removeImage(text, engine.images, options)
+      const { untagged, deleted } = await withReserve(engine.roots.data, () =>
+        removeImage(text, engine.images, options),
+      )
       for (const name of untagged) console.log(`Untagged: ${name}`)
       for (const digest of deleted) console.log(`Deleted: ${digest}`)
     } catch (error) {
@@ -58,5 +62,6 @@ export async function rmiCommand(args: readonly string[], roots: GivenRoots): Pr
       status = SOME_FAILED
     }
   }
+  await keepSpace(engine)
   return status
 }

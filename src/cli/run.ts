@@ -2,12 +2,11 @@ import { closeSync, openSync, rmSync, writeFileSync } from 'node:fs'
 import type { ContainerOptions } from '../engine/container-options.ts'
 import type { GivenRoots } from '../engine/data-root.ts'
 import type { PullShow } from '../engine/image-engine.ts'
+import { type Engine, openEngine } from '../engine/open-engine.ts'
 import {
   attachContainer,
-  type Engine,
   type EngineContainer,
   makeContainer,
-  openEngine,
   putAway,
   startEngineContainer,
 } from '../engine/run-container.ts'

@@ -408,7 +408,8 @@ test('ContentStore.list() names what is there and nothing else', async () => {
   writeFileSync(join(box.content, 'blobs/sha256/README'), '')
   writeFileSync(join(box.content, 'blobs/junk'), '')
   const byDigest = (a: BlobName, b: BlobName) => (a.digest < b.digest ? -1 : 1)
-  expect((await Array.fromAsync(content.list())).sort(byDigest)).toEqual(names.sort(byDigest))
+  const found = await Array.fromAsync(content.list(), ({ digest, sizeBytes }) => ({ digest, sizeBytes }))
+  expect(found.sort(byDigest)).toEqual(names.sort(byDigest))
 })
 
 describe('ContentStore.verify()', () => {

@@ -2,6 +2,7 @@ import { lstatSync, unlinkSync } from 'node:fs'
 import { mkdir, readdir, readFile, rename, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { ownIdentity, type ProcessIdentity, sameProcess } from '../host/process-identity.ts'
+import { diskBytes } from '../lib/disk-bytes.ts'
 import { BerthError } from '../lib/error.ts'
 import { parseJson } from '../lib/json-shape.ts'
 import type { Descriptor } from '../oci/descriptor.ts'
@@ -15,9 +16,17 @@ import { newPartialName, type PartialName, parsePartialName } from './partial-na
 import { errorCode, lstatOrNull, openRegularFile } from './regular-file.ts'
 import { StoredIngestion } from './stored-ingestion.ts'
 import { type BlobName, verifiedRead, wholeDocument } from './verified-read.ts'
-import { type DamagedBlob, listBlobs, verifyBlobs } from './verify-blobs.ts'
+import { type DamagedBlob, listBlobs, type StoredBlob, verifyBlobs } from './verify-blobs.ts'
 
 const ALGORITHMS = ['sha256', 'sha512'] as const
+
+/** What an ingestion has left. */
+export interface PartialFile {
+  readonly path: string
+  readonly sizeBytes: number
+  /** What it takes of the disk. */
+  readonly diskBytes: number
+}
 
 /** Who has not come back after this time won't; and what it fetches from may have changed. */
 const PARTIAL_LIFETIME_MS = 7 * 24 * 3600 * 1000
@@ -142,9 +151,11 @@ export class ContentStore {
   }
 
   /** All blobs that are there, in no order; of those that come or go meanwhile, some. */
-  async *list(): AsyncGenerator<BlobName> {
+  async *list(): AsyncGenerator<StoredBlob> {
     for await (const found of listBlobs(join(this.path, 'blobs'))) {
-      if (found.kind === 'blob') yield { digest: found.digest, sizeBytes: found.sizeBytes }
+      if (found.kind !== 'blob') continue
+      const { digest, sizeBytes, diskBytes, sinceMs } = found
+      yield { digest, sizeBytes, diskBytes, sinceMs }
     }
   }
 
@@ -168,6 +179,16 @@ export class ContentStore {
    */
   async removeLeftovers(lifetimeMs = PARTIAL_LIFETIME_MS): Promise<number> {
     let freedBytes = 0
+    for (const { path, sizeBytes } of await this.leftovers(lifetimeMs)) {
+      await rm(path, { force: true, recursive: true })
+      freedBytes += sizeBytes
+    }
+    return freedBytes
+  }
+
+  /** What {@link removeLeftovers} would remove. */
+  async leftovers(lifetimeMs = PARTIAL_LIFETIME_MS): Promise<readonly PartialFile[]> {
+    const found: PartialFile[] = []
     for (const name of await readdir(join(this.path, 'ingest'))) {
       const partial = parsePartialName(name)
       if (partial !== null && this.#isLive(partial)) continue
@@ -177,10 +198,9 @@ export class ContentStore {
       const isUseful = partial !== null && partial.boot === this.#boot && partial.digest !== null && stat.size > 0
       const isStored = isUseful && partial.digest !== null && (await this.find(partial.digest)) !== null
       if (isUseful && !isStored && Date.now() - stat.mtimeMs < lifetimeMs) continue
-      await rm(path, { force: true, recursive: true })
-      freedBytes += stat.size
+      found.push({ path, sizeBytes: stat.size, diskBytes: diskBytes(stat) })
     }
-    return freedBytes
+    return found
   }
 
   /** Takes over the longest partial file of a blob and removes the others that nobody writes. */

@@ -1,5 +1,6 @@
 import { readdir } from 'node:fs/promises'
 import { join } from 'node:path'
+import { diskBytes } from '../lib/disk-bytes.ts'
 import { BerthError } from '../lib/error.ts'
 import { type Digest, parseDigest } from '../oci/digest.ts'
 import { errorCode, lstatOrNull, openRegularFile } from './regular-file.ts'
@@ -14,8 +15,16 @@ export interface DamagedBlob {
   readonly why: string
 }
 
+/** A blob's file. */
+export interface StoredBlob extends BlobName {
+  /** What it takes of the disk. */
+  readonly diskBytes: number
+  /** When it came, in milliseconds since 1970. */
+  readonly sinceMs: number
+}
+
 type Found =
-  | { readonly kind: 'blob'; readonly digest: Digest; readonly sizeBytes: number; readonly path: string }
+  | ({ readonly kind: 'blob'; readonly path: string } & StoredBlob)
   | ({ readonly kind: 'other' } & DamagedBlob)
 
 /** What is below a layout's directory `blobs`. */
@@ -42,7 +51,7 @@ async function look(path: string, name: string): Promise<Found | null> {
   // It was removed meanwhile.
   if (stat === null) return null
   if (!stat.isFile()) return { kind: 'other', path, digest, why: 'it is no regular file' }
-  return { kind: 'blob', path, digest, sizeBytes: stat.size }
+  return { kind: 'blob', path, digest, sizeBytes: stat.size, diskBytes: diskBytes(stat), sinceMs: stat.ctimeMs }
 }
 
 /** Reads every blob; of `expected` also what is missing or has another size is reported. */

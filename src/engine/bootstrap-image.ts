@@ -13,7 +13,8 @@ import { DEFAULT_UNPACK_LIMITS } from '../snapshot/unpack-limits.ts'
 import { BOOTSTRAP_SCRIPT } from './bootstrap-script.ts'
 import { commitContainer } from './commit-container.ts'
 import type { ContainerOptions } from './container-options.ts'
-import { attachContainer, type Engine, makeContainer, putAway, startEngineContainer } from './run-container.ts'
+import type { Engine } from './open-engine.ts'
+import { attachContainer, makeContainer, putAway, startEngineContainer } from './run-container.ts'
 
 /** What to make an image of. */
 export interface BootstrapRequest extends Pick<ArchiveOptions, 'mirror' | 'snapshot'> {

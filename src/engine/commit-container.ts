@@ -13,8 +13,8 @@ import { parseReference, printReference, withDefaultTag } from '../oci/reference
 import { pauseContainer, resumeContainer } from '../runtime/kill.ts'
 import { type Compression, type WrittenLayer, writeLayer, writeTree } from '../snapshot/write-layer.ts'
 import { type ContainerTree, findContainerTree } from './container-tree.ts'
+import type { Engine } from './open-engine.ts'
 import type { RootConfig } from './root-record.ts'
-import type { Engine } from './run-container.ts'
 
 /** How an image is made from what a user has. */
 export interface MakeImageOptions {

@@ -8,9 +8,9 @@ import type { RootIds } from '../snapshot/snapshot-driver.ts'
 import type { ContainerLayers } from '../snapshot/tree-changes.ts'
 import { GENERATED_FILES } from './compose-spec-mounts.ts'
 import { findContainerRow, type ListedContainer } from './list-containers.ts'
+import { containerDirectory, type Engine } from './open-engine.ts'
 import { type RootConfig, readRootRecord } from './root-record.ts'
 import { isRootless } from './rootless.ts'
-import { containerDirectory, type Engine } from './run-container.ts'
 
 /** What every container has, made by the runtime where its image has not. */
 const MOUNT_POINTS = ['/dev', '/proc', '/sys', ...GENERATED_FILES.map(name => `/etc/${name}`)].map(path => ({

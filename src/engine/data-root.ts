@@ -3,6 +3,7 @@ import { homedir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { BerthError } from '../lib/error.ts'
 import type { DriverName } from '../snapshot/snapshot-driver.ts'
+import type { KeepFree } from './disk-space.ts'
 
 /** Where the engine keeps what must outlive a reboot, and where what must not. */
 export interface EngineRoots {
@@ -22,6 +23,8 @@ export interface GivenRoots {
   readonly policy?: string
   /** How root filesystems are made, as `--storage-driver` names it. */
   readonly storageDriver?: DriverName
+  /** What is to stay free on the data root's filesystem, as `--keep-free` names it. */
+  readonly keepFree?: KeepFree
 }
 
 /**

@@ -6,9 +6,10 @@ import { prepareContainer } from '../runtime/create.ts'
 import { allocateRange } from '../security/id-ranges.ts'
 import { GENERATED_FILES } from './compose-spec-mounts.ts'
 import type { ContainerOptions } from './container-options.ts'
+import { containerDirectory, type Engine } from './open-engine.ts'
 import { bundleOf, describeContainer } from './prepare-container.ts'
 import { isRootless } from './rootless.ts'
-import { containerDirectory, createOptions, type Engine } from './run-container.ts'
+import { createOptions } from './run-container.ts'
 
 /** The id that a plan of a container that is not made carries. */
 const EXPLAINED_ID = '0'.repeat(64)

@@ -1,7 +1,7 @@
 import type { ByteWriter } from '../snapshot/block-gzip.ts'
 import { type WrittenLayer, writeTree } from '../snapshot/write-layer.ts'
 import { findContainerTree } from './container-tree.ts'
-import type { Engine } from './run-container.ts'
+import type { Engine } from './open-engine.ts'
 
 /**
  * Writes all that a container sees, what is mounted in it apart, as a tar archive.

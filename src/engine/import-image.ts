@@ -9,7 +9,7 @@ import { BlockGzip } from '../snapshot/block-gzip.ts'
 import { decompress } from '../snapshot/decompress.ts'
 import { DEFAULT_UNPACK_LIMITS } from '../snapshot/unpack-limits.ts'
 import { createdOf, LAYER_TYPES, type MakeImageOptions, namesOf } from './commit-container.ts'
-import type { Engine } from './run-container.ts'
+import type { Engine } from './open-engine.ts'
 
 /** How to make an image of an archive. */
 export interface ImportOptions extends MakeImageOptions {

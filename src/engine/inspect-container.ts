@@ -9,8 +9,8 @@ import { RANGE_SIZE } from '../security/id-ranges.ts'
 import { graphDriver } from '../snapshot/graph-driver.ts'
 import { GENERATED_FILES } from './compose-spec-mounts.ts'
 import { findContainerRow, type ListedContainer } from './list-containers.ts'
+import { containerDirectory, type Engine } from './open-engine.ts'
 import { type RootRecord, readRootRecord } from './root-record.ts'
-import { containerDirectory, type Engine } from './run-container.ts'
 import { INIT_PATH } from './spec-input.ts'
 
 /** What the engine knows of a container, in the places where the Engine API has it. */

@@ -2,8 +2,8 @@ import { BerthError } from '../lib/error.ts'
 import { type ContainerStatus, statusOf } from '../runtime/container-state.ts'
 import { deleteContainer } from '../runtime/delete.ts'
 import { StateDirectory } from '../runtime/state-directory.ts'
+import { containerDirectory, type Engine } from './open-engine.ts'
 import { removeContainerDirectory } from './prepare-container.ts'
-import { containerDirectory, type Engine } from './run-container.ts'
 import type { ContainerRow } from './state-database.ts'
 
 /** A container and what it does at this moment. */
@@ -40,7 +40,8 @@ export async function removeContainer(text: string, force: boolean, engine: Engi
     )
   await deleteContainer(row.id, { root: engine.roots.run, systemdCgroup: false, warn: engine.warn, force: true })
   await removeContainerDirectory(containerDirectory(engine.roots, row.id), engine.snapshots)
-  engine.database.remove(row.id)
+  const { removeRow } = await import('./release-content.ts')
+  await removeRow(row, engine)
 }
 
 /**

@@ -3,6 +3,7 @@ import { openHostImage } from '../image/host-image.ts'
 import type { RunnableImage } from '../image/image.ts'
 import { openRootfs } from '../image/rootfs-image.ts'
 import { BerthError } from '../lib/error.ts'
+import type { Digest } from '../oci/digest.ts'
 import { readPolicyFile } from '../security/trust/trust-files.ts'
 import type { ImageSource } from './container-options.ts'
 import type { ImageEngine } from './image-engine.ts'
@@ -21,8 +22,16 @@ export async function openImage(source: ImageSource, engine: ImageEngine): Promi
         const { ImageTrust } = await import('./image-trust.ts')
         await ImageTrust.open(engine).checkLayout(source.path, source.tag)
       }
-      const { openLayoutImage } = await import('../image/oci-layout-image.ts')
-      const options = { warn: engine.warn, ...(source.platform === null ? {} : { platform: source.platform }) }
+      const [{ openLayoutImage }, { ImageRecords }] = await Promise.all([
+        import('../image/oci-layout-image.ts'),
+        import('../image/image-records.ts'),
+      ])
+      const hold = (diffIds: readonly Digest[]): Disposable => {
+        const lease = new ImageRecords(engine.database.sqlite).lease(`run ${source.path}`)
+        lease.hold('layer', diffIds)
+        return lease
+      }
+      const options = { warn: engine.warn, hold, ...(source.platform === null ? {} : { platform: source.platform }) }
       return await openLayoutImage(source, engine.roots.data, options)
     }
     case 'stored': {

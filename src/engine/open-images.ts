@@ -1,6 +1,6 @@
 import { type ImageStore, openImageStore } from '../image/image-store.ts'
 import type { GivenRoots } from './data-root.ts'
-import { type Engine, openEngine } from './run-container.ts'
+import { type Engine, openEngine } from './open-engine.ts'
 
 /** The engine with its images. */
 export interface EngineWithImages extends Engine {

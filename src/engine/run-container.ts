@@ -2,7 +2,7 @@ import { mkdirSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { ownIdentity } from '../host/process-identity.ts'
 import { connectShim, type ShimConnection } from '../host/shim-client.ts'
-import type { StoredUse } from '../image/image.ts'
+import type { RunnableImage } from '../image/image.ts'
 import { ImageRecords } from '../image/image-records.ts'
 import { BerthError, messageOf } from '../lib/error.ts'
 import { SHIM_SOCKET } from '../runtime/compose-shim.ts'
@@ -11,12 +11,9 @@ import { type CreatedContainer, type CreateOptions, createContainer } from '../r
 import { destroyContainer } from '../runtime/delete.ts'
 import { startContainer } from '../runtime/start.ts'
 import { CONTAINER_DEFAULTS } from '../security/defaults.ts'
-import { openDriver } from '../snapshot/open-driver.ts'
-import type { SnapshotDriver } from '../snapshot/snapshot-driver.ts'
 import { checkName, generateName, newContainerId } from './container-name.ts'
 import type { BindOption, ContainerOptions } from './container-options.ts'
-import { type EngineRoots, engineRoots, type GivenRoots } from './data-root.ts'
-import type { ImageEngine } from './image-engine.ts'
+import { containerDirectory, type Engine } from './open-engine.ts'
 import { openImage } from './open-image.ts'
 import {
   bundleOf,
@@ -26,30 +23,7 @@ import {
   removeContainerDirectory,
 } from './prepare-container.ts'
 import { isRootless } from './rootless.ts'
-import { StateDatabase } from './state-database.ts'
-
-/** What the engine works with. */
-export interface Engine {
-  readonly roots: EngineRoots
-  readonly database: StateDatabase
-  readonly warn: (message: string) => void
-  /** How root filesystems are made; chosen, and written down, when it is asked for the first time. */
-  readonly snapshots: () => Promise<SnapshotDriver>
-  readonly showPull?: NonNullable<ImageEngine['showPull']>
-  /** Ends what makes a container wait: a pull. */
-  readonly signal?: AbortSignal
-}
-
-/** Opens the engine of the user who calls; by default in the usual places. */
-export function openEngine(given: GivenRoots, warn: (message: string) => void): Engine {
-  const roots = engineRoots(given)
-  let driver: Promise<SnapshotDriver> | null = null
-  const snapshots = (): Promise<SnapshotDriver> => {
-    driver ??= openDriver(roots.data, { asked: given.storageDriver ?? null, isRootless: isRootless() })
-    return driver
-  }
-  return { roots, database: new StateDatabase(roots.data), warn, snapshots }
-}
+import type { StateDatabase } from './state-database.ts'
 
 /** A container of the engine that is there and waits for its start. */
 export interface EngineContainer {
@@ -58,11 +32,6 @@ export interface EngineContainer {
   readonly directory: string
   readonly autoRemove: boolean
   readonly created: CreatedContainer
-}
-
-/** Where a container's own files are. */
-export function containerDirectory(roots: EngineRoots, id: string): string {
-  return join(roots.data, 'containers', id)
 }
 
 /**
@@ -74,6 +43,7 @@ export async function makeContainer(options: ContainerOptions, engine: Engine): 
   const { roots } = engine
   const name = options.name === null ? generateName() : checkName(options.name)
   const image = await openImage(options.image, engine)
+  using _borrowed = image.borrowed?.lease ?? null
   const id = newContainerId()
   const directory = containerDirectory(roots, id)
   const { database } = engine
@@ -91,9 +61,7 @@ export async function makeContainer(options: ContainerOptions, engine: Engine): 
     autoRemove: options.autoRemove,
     client: ownIdentity(),
   }
-  const { stored } = image
-  const keep = stored === undefined ? undefined : (): void => keepFor(id, stored, database)
-  const range = database.add(row, options.userns === 'auto' && !isRootless(), keep)
+  const range = database.add(row, options.userns === 'auto' && !isRootless(), () => keepFor(id, image, database))
   undo.defer(() => database.remove(id))
   undo.defer(() => removeContainerDirectory(directory, engine.snapshots))
   const description = await describeContainer(id, options, image, range, directory, driver)
@@ -107,8 +75,10 @@ export async function makeContainer(options: ContainerOptions, engine: Engine): 
 }
 
 /** From now on the image's content stays as long as the container does, whatever becomes of the image. */
-function keepFor(id: string, { image, manifest }: StoredUse, database: StateDatabase): void {
-  new ImageRecords(database.sqlite).keepFor(id, image, manifest, Date.now())
+function keepFor(id: string, { stored, borrowed }: RunnableImage, database: StateDatabase): void {
+  const records = new ImageRecords(database.sqlite)
+  if (stored !== undefined) records.keepFor(id, stored.image, stored.manifest, Date.now())
+  if (borrowed !== undefined) records.keepLayersFor(id, borrowed.diffIds)
 }
 
 /** As with docker, a directory to bind that does not exist is made. */

@@ -5,8 +5,8 @@ import { messageOf } from '../lib/error.ts'
 import { EXIT_RECORD } from '../runtime/compose-shim.ts'
 import { deleteContainer } from '../runtime/delete.ts'
 import { StateDirectory } from '../runtime/state-directory.ts'
+import { containerDirectory, type Engine } from './open-engine.ts'
 import { removeContainerDirectory } from './prepare-container.ts'
-import { containerDirectory, type Engine } from './run-container.ts'
 import type { ContainerRow } from './state-database.ts'
 
 /** What a container that ended unseen is said to have ended with. */

@@ -10,29 +10,28 @@ import type { RegistryClient } from '../registry/registry-client.ts'
 import { findSignatures } from './find-signatures.ts'
 import type { ImageEngine } from './image-engine.ts'
 import { ImageTrust } from './image-trust.ts'
+import { withSpace } from './keep-space.ts'
 import { openRegistry } from './open-registry.ts'
 
 /** A store and a client of registries, for some transfers. */
 export class ImageTransfers implements Disposable {
   readonly store: ImageStore
+  readonly #engine: ImageEngine
   readonly #registry: RegistryClient
   readonly #trust: ImageTrust
 
-  private constructor(store: ImageStore, registry: RegistryClient, trust: ImageTrust) {
+  private constructor(store: ImageStore, engine: ImageEngine, trust: ImageTrust) {
     this.store = store
-    this.#registry = registry
+    this.#engine = engine
+    this.#registry = openRegistry(engine.warn)
     this.#trust = trust
   }
 
   /** Dispose it after the last transfer. */
-  static async open({
-    roots,
-    database,
-    warn,
-  }: Pick<ImageEngine, 'roots' | 'database' | 'warn'>): Promise<ImageTransfers> {
+  static async open(engine: ImageEngine): Promise<ImageTransfers> {
     // First: with a policy that is not understood nothing is even opened.
-    const trust = ImageTrust.open({ roots, database })
-    return new ImageTransfers(await openImageStore(roots.data, database.sqlite), openRegistry(warn), trust)
+    const trust = ImageTrust.open(engine)
+    return new ImageTransfers(await openImageStore(engine.roots.data, engine.database.sqlite), engine, trust)
   }
 
   /** As {@link pullImage}, if the machine's policy trusts the image. */
@@ -40,7 +39,9 @@ export class ImageTransfers implements Disposable {
     const checkTrust = this.#trust.pullCheck((name, digests, requirements) =>
       findSignatures(name, digests, requirements, this.#registry, options.signal),
     )
-    return await pullImage(reference, this.store, this.#registry, { ...options, checkTrust })
+    return await withSpace(this.#engine, () =>
+      pullImage(reference, this.store, this.#registry, { ...options, checkTrust }),
+    )
   }
 
   /** As {@link pushImage}, of the image that the reference names here. */

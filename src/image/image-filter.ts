@@ -53,7 +53,8 @@ export function shownNames(names: readonly string[], texts: readonly string[]): 
   return patterns.length === 0 ? names : names.filter(name => patterns.some(pattern => matchesName(name, pattern)))
 }
 
-function readFilter(text: string): readonly [name: string, value: string] {
+/** Name and value of `--filter`. @throws {BerthError} invalidArgument */
+export function readFilter(text: string): readonly [name: string, value: string] {
   const [, name, value] = /^(label!|[^=!]+)=(.*)$/s.exec(text) ?? []
   if (name === undefined || value === undefined) {
     throw new BerthError('invalidArgument', `Cannot use filter "${text}": expected NAME=VALUE`)
@@ -68,9 +69,9 @@ function testOf(name: string, value: string, records: ImageRecords, nowMs: numbe
       return image => (image.names.length === 0) === wanted
     }
     case 'label':
-      return image => hasLabel(image, value)
+      return image => matchesLabel(labelsOf(image), value)
     case 'label!':
-      return image => !hasLabel(image, value)
+      return image => !matchesLabel(labelsOf(image), value)
     case 'before': {
       const limit = createdMs(findImage(value, records).image)
       return image => createdMs(image) < limit
@@ -94,10 +95,14 @@ function isTruth(value: string): boolean {
   throw new BerthError('invalidArgument', `Cannot use filter "dangling=${value}": expected true or false`)
 }
 
-function hasLabel(image: ImageRecord, value: string): boolean {
+function labelsOf(image: ImageRecord): Readonly<Record<string, string>> {
+  return ownManifest(image)?.labels ?? {}
+}
+
+/** Whether there is a label as `--filter label=…` names it: `KEY` or `KEY=VALUE`. */
+export function matchesLabel(labels: Readonly<Record<string, string>>, value: string): boolean {
   const equals = value.indexOf('=')
   const key = equals < 0 ? value : value.slice(0, equals)
-  const labels = ownManifest(image)?.labels ?? {}
   return Object.hasOwn(labels, key) && (equals < 0 || labels[key] === value.slice(equals + 1))
 }
 
@@ -113,8 +118,12 @@ function matchesName(name: string, pattern: string): boolean {
   return [familiar, repository, name].some(text => matchesGlob(text, pattern))
 }
 
-/** A moment: a duration before now, seconds since 1970, or an RFC 3339 date, with or without a time. */
-function momentMs(value: string, nowMs: number): number {
+/**
+ * The value of `--filter until=…` in milliseconds since 1970: a duration before now, seconds since 1970, or an RFC 3339 date, with or
+ * without a time.
+ * @throws {BerthError} invalidArgument
+ */
+export function momentMs(value: string, nowMs: number): number {
   if (DURATION.test(value)) {
     const parts = value.matchAll(/(\d+(?:\.\d+)?)(ms|[smh])/g)
     return nowMs - [...parts].reduce((sum, [, count, unit = '']) => sum + Number(count) * (UNITS_MS[unit] ?? 0), 0)

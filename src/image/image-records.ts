@@ -3,7 +3,7 @@ import { closeSync, fsyncSync, openSync } from 'node:fs'
 import { BerthError, invariant } from '../lib/error.ts'
 import type { Digest } from '../oci/digest.ts'
 import type { ImageLayer, ImageManifest, ImageRecord } from './image-record.ts'
-import { type ContentKind, deadLeases, Lease } from './lease.ts'
+import { type ContentKind, deadLeases, forgetDeadLeases, Lease } from './lease.ts'
 import { writeDatabase } from './write-database.ts'
 
 /** Content that an image needs. */
@@ -26,6 +26,15 @@ export interface NewImage extends Pick<ImageRecord, 'digest' | 'mediaType' | 'si
 export interface MovedName {
   readonly name: string
   readonly from: Digest
+}
+
+/** That somebody needs some content. */
+export interface ContentNeed {
+  readonly kind: ContentKind
+  readonly digest: Digest
+  readonly by: 'image' | 'container' | 'lease'
+  /** The image's target digest, the container's id, or the number of the lease. */
+  readonly id: string
 }
 
 /** What is on disk: digests by kind. */
@@ -158,6 +167,23 @@ export class ImageRecords {
     })
   }
 
+  /**
+   * {@link remove}, unless something needs the image at that very moment: a container, a pin or, if not `evenNamed`, a name.
+   * False when it stays, or when there was none.
+   */
+  removeUnused(digest: Digest, evenNamed: boolean): boolean {
+    return this.#exclusively(() => {
+      const image = this.get(digest)
+      if (image === null || image.pinned || (image.names.length > 0 && !evenNamed)) return false
+      return this.containersOf(digest).length === 0 && this.remove(digest)
+    })
+  }
+
+  /** Removes the leases of processes that are gone. */
+  forgetDeadLeases(): void {
+    this.#exclusively(() => forgetDeadLeases(this.#database))
+  }
+
   /** Remembers that an image was used. */
   touch(digest: Digest, nowMs: number): void {
     this.#run('UPDATE image SET used_ms = max(used_ms, ?) WHERE digest = ?', [nowMs, digest])
@@ -181,17 +207,18 @@ export class ImageRecords {
       const rows = this.#rows('SELECT 1 FROM image_manifest WHERE image = ? AND digest = ?', [image, manifest.digest])
       if (rows.length === 0) throw new BerthError('conflict', `Cannot use image "${image}": it was removed meanwhile`)
       const { digest, configDigest, layers } = manifest
-      const keep = (kind: ContentKind, digests: readonly Digest[]): void =>
-        this.#run('INSERT OR IGNORE INTO container_content SELECT ?, ?, value FROM json_each(?)', [
-          ...[container, kind, JSON.stringify(digests)],
-        ])
-      keep('blob', [digest, configDigest, ...layers.map(layer => layer.digest)])
-      keep(
-        'layer',
+      this.#keep(container, 'blob', [digest, configDigest, ...layers.map(layer => layer.digest)])
+      this.keepLayersFor(
+        container,
         layers.map(layer => layer.diffId),
       )
       this.touch(image, nowMs)
     })
+  }
+
+  /** Keeps layers that no image of the store has for as long as a container is there. Until its row is made, a lease has to hold them. */
+  keepLayersFor(container: string, diffIds: readonly Digest[]): void {
+    this.#keep(container, 'layer', diffIds)
   }
 
   /** Ids of the containers that were made of one of the image's manifests. */
@@ -201,6 +228,22 @@ export class ImageRecords {
        WHERE kind = 'blob' AND digest IN (SELECT digest FROM image_manifest WHERE image = ?) ORDER BY container`,
       [digest],
     ).map(([id]) => String(id))
+  }
+
+  /** Who needs which content: images, containers, and leases of processes that live; in no order. */
+  needs(): readonly ContentNeed[] {
+    const dead = JSON.stringify(deadLeases(this.#database))
+    return this.#rows(
+      `SELECT kind, digest, 'image', image FROM image_content UNION ALL
+       SELECT kind, digest, 'container', container FROM container_content UNION ALL
+       SELECT kind, digest, 'lease', CAST(lease AS TEXT) FROM lease_item WHERE lease NOT IN (SELECT value FROM json_each(?))`,
+      [dead],
+    ).map(([kind, digest, by, id]) => ({
+      kind: kind === 'layer' ? 'layer' : 'blob',
+      digest: String(digest) as Digest,
+      by: by === 'image' || by === 'container' ? by : 'lease',
+      id: String(id),
+    }))
   }
 
   /** Of the digests those that some image, container or living lease needs. */
@@ -229,6 +272,12 @@ export class ImageRecords {
       }
       return remove({ blob: garbageOf('blob'), layer: garbageOf('layer') })
     })
+  }
+
+  #keep(container: string, kind: ContentKind, digests: readonly Digest[]): void {
+    this.#run('INSERT OR IGNORE INTO container_content SELECT ?, ?, value FROM json_each(?)', [
+      ...[container, kind, JSON.stringify(digests)],
+    ])
   }
 
   #name(name: string, digest: Digest): readonly MovedName[] {

@@ -11,6 +11,13 @@ export interface StoredUse {
   readonly manifest: ImageManifest
 }
 
+/** Layers of the store that no image of it needs, for a container to keep. */
+export interface BorrowedLayers {
+  readonly diffIds: readonly Digest[]
+  /** Keeps them until it is released: when the container does. */
+  readonly lease: Disposable
+}
+
 /** An image whose layers are on disk, so that a container can be put on top of them. */
 export interface RunnableImage {
   readonly name: string
@@ -23,6 +30,8 @@ export interface RunnableImage {
   readonly seed?: string
   /** Where it is an image of the store: what has to stay there as long as a container of it does. */
   readonly stored?: StoredUse
+  /** Where it is an image from elsewhere, unpacked into the store. */
+  readonly borrowed?: BorrowedLayers
 }
 
 /** The config of a root filesystem that says nothing of itself: a program to run, and nothing else. */

@@ -1,8 +1,9 @@
 import type { Database } from 'bun:sqlite'
 import { ownIdentity, sameProcess } from '../host/process-identity.ts'
+import { isDiskFull } from '../lib/disk-full.ts'
 import { invariant } from '../lib/error.ts'
 import type { Digest } from '../oci/digest.ts'
-import { writeDatabase, writeIfRoom } from './write-database.ts'
+import { writeDatabase } from './write-database.ts'
 
 /** A blob of the content store, or an unpacked layer (by its diffID). */
 export type ContentKind = 'blob' | 'layer'
@@ -21,7 +22,7 @@ export class Lease implements Disposable {
     this.#database = database
     const { pid, startTicks } = ownIdentity()
     const make = database.transaction((): number => {
-      for (const id of deadLeases(database)) forget(database, id)
+      forgetDeadLeases(database)
       const [row] = database
         .query('INSERT INTO lease (pid, start_ticks, purpose, created_ms) VALUES (?, ?, ?, ?) RETURNING id')
         .values(pid, startTicks, purpose, Date.now())
@@ -39,11 +40,17 @@ export class Lease implements Disposable {
     writeDatabase(() => insert.run(this.#id, kind, JSON.stringify(all)))
   }
 
-  /** Lets go of everything. Idempotent. */
+  /** Lets go of everything, also when there is no room to write that down. Idempotent. */
   release(): void {
     if (this.#isReleased) return
     this.#isReleased = true
-    writeIfRoom(() => this.#database.transaction(() => forget(this.#database, this.#id)).immediate())
+    try {
+      this.#database.transaction(() => forget(this.#database, this.#id)).immediate()
+    } catch (error) {
+      if (!isDiskFull(error)) throw error
+      // To others it counts until this process ends, or makes another one.
+      released.set(this.#database, [...(released.get(this.#database) ?? []), this.#id])
+    }
   }
 
   [Symbol.dispose](): void {
@@ -51,13 +58,26 @@ export class Lease implements Disposable {
   }
 }
 
-/** Ids of the leases whose processes are gone. */
+/** Leases of this process that were let go of on a full disk. */
+const released = new WeakMap<Database, readonly number[]>()
+
+/** Ids of the leases whose processes are gone, and of those that were released. */
 export function deadLeases(database: Database): readonly number[] {
+  const own = released.get(database) ?? []
   return database
     .query('SELECT id, pid, start_ticks FROM lease')
     .values()
-    .filter(([, pid, startTicks]) => !sameProcess({ pid: Number(pid), startTicks: Number(startTicks) }))
+    .filter(([id, pid, startTicks]) => {
+      return own.includes(Number(id)) || !sameProcess({ pid: Number(pid), startTicks: Number(startTicks) })
+    })
     .map(([id]) => Number(id))
+}
+
+/** Removes the leases whose processes are gone. */
+export function forgetDeadLeases(database: Database): void {
+  for (const id of deadLeases(database)) forget(database, id)
+  // The numbers are given out again: from here on they may be others'.
+  released.delete(database)
 }
 
 function forget(database: Database, id: number): void {

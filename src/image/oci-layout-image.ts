@@ -23,6 +23,8 @@ export interface OpenLayoutImageOptions {
   readonly warn: (message: string) => void
   readonly limits?: UnpackLimits
   readonly signal?: AbortSignal
+  /** Keeps layers, by their diffIDs, from the garbage collector until what it returns is disposed of. */
+  readonly hold: (diffIds: readonly Digest[]) => Disposable
 }
 
 /** An image of a layout directory. */
@@ -49,8 +51,16 @@ export async function openLayoutImage(
   const document = await readConfig(layout, manifest)
   checkPlatform(reference, document.platform, platform)
   const store = await LayerStore.open(dataRoot)
-  const layers = await unpackAll(layout, store, pair(reference, manifest, document), options)
-  return { name: reference, config: document.config, lowers: lowersOf(layers) }
+  const sources = pair(reference, manifest, document)
+  const diffIds = sources.map(({ diffId }) => diffId)
+  const lease = options.hold(diffIds)
+  try {
+    const layers = await unpackAll(layout, store, sources, options)
+    return { name: reference, config: document.config, lowers: lowersOf(layers), borrowed: { diffIds, lease } }
+  } catch (error) {
+    lease[Symbol.dispose]()
+    throw error
+  }
 }
 
 async function readConfig(layout: OciLayout, { config }: Manifest): Promise<ImageDocument> {

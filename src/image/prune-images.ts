@@ -1,7 +1,7 @@
 import type { ImageTest } from './image-filter.ts'
 import type { ImageRecord } from './image-record.ts'
 import type { ImageStore } from './image-store.ts'
-import { forgetImage, type RemovedImage } from './remove-image.ts'
+import { forgetUnused, type RemovedImage } from './remove-image.ts'
 
 /** What to prune. */
 export interface PruneOptions {
@@ -19,12 +19,19 @@ export async function pruneImages(
   const removed: RemovedImage[] = []
   for (const image of store.records.list().filter(each => isPrunable(each, all, store) && filter(each))) {
     signal?.throwIfAborted()
-    removed.push(await forgetImage(image, store, false))
+    const gone = await forgetUnused(image, store, all)
+    if (gone !== null) removed.push(gone)
   }
   return removed
 }
 
-function isPrunable(image: ImageRecord, all: boolean, { records }: ImageStore): boolean {
+/** Whether nobody needs an image; containers that are `gone` do not count. */
+export function isPrunable(
+  image: ImageRecord,
+  all: boolean,
+  { records }: Pick<ImageStore, 'records'>,
+  gone: ReadonlySet<string> = new Set(),
+): boolean {
   if (image.pinned || (image.names.length > 0 && !all)) return false
-  return records.containersOf(image.digest).length === 0
+  return records.containersOf(image.digest).every(id => gone.has(id))
 }

@@ -1,4 +1,5 @@
 import { dirname } from 'node:path'
+import { isDiskFull } from '../lib/disk-full.ts'
 import { BerthError, invariant } from '../lib/error.ts'
 import { runBounded } from '../lib/run-bounded.ts'
 import type { Descriptor } from '../oci/descriptor.ts'
@@ -310,15 +311,4 @@ function checkDocumentSize({ digest, sizeBytes }: Descriptor): void {
     'invalidArgument',
     `Cannot pull document "${digest}": it has ${sizeBytes} bytes, expected at most ${DOCUMENT_LIMIT_BYTES}`,
   )
-}
-
-const DISK_FULL: readonly unknown[] = ['ENOSPC', 'EDQUOT', 'SQLITE_FULL']
-
-/** Whether an error, or what it was caused by, is that the disk is full: of a write here, of a step of berth-init, or of SQLite. */
-function isDiskFull(error: unknown): boolean {
-  for (let each = error; each instanceof Error; each = each.cause) {
-    const { code, errno } = each as { readonly code?: unknown; readonly errno?: unknown }
-    if (DISK_FULL.includes(code) || DISK_FULL.includes(errno)) return true
-  }
-  return false
 }

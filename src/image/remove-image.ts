@@ -4,6 +4,7 @@ import { familiarReference, parseReference, printRepository } from '../oci/refer
 import { findImage } from './find-image.ts'
 import { projectNames } from './image-index.ts'
 import { type ImageRecord, imageId } from './image-record.ts'
+import type { ContentItem } from './image-records.ts'
 import type { ImageStore } from './image-store.ts'
 
 /** How to remove an image. */
@@ -71,8 +72,31 @@ export async function forgetImage(image: ImageRecord, store: ImageStore, keepCon
   const content = store.records.contentOf(image.digest)
   store.records.remove(image.digest)
   await projectNames(store)
+  if (keepContent) return { untagged: image.names.map(shown), deleted: [], freedBytes: 0 }
+  return await releaseContent(image, content, store)
+}
+
+/**
+ * Forgets an image as {@link forgetImage}, unless something needs it by now: a container, a pin or, if not `evenNamed`, a name. Null
+ * when it stays, or is gone already.
+ */
+export async function forgetUnused(
+  image: ImageRecord,
+  store: ImageStore,
+  evenNamed: boolean,
+): Promise<RemovedImage | null> {
+  const content = store.records.contentOf(image.digest)
+  if (!store.records.removeUnused(image.digest, evenNamed)) return null
+  if (image.names.length > 0) await projectNames(store)
+  return await releaseContent(image, content, store)
+}
+
+async function releaseContent(
+  image: ImageRecord,
+  content: readonly ContentItem[],
+  store: ImageStore,
+): Promise<RemovedImage> {
   const untagged = image.names.map(shown)
-  if (keepContent) return { untagged, deleted: [], freedBytes: 0 }
   const of = (kind: 'blob' | 'layer'): Digest[] => content.flatMap(item => (item.kind === kind ? [item.digest] : []))
   const layerBytes = new Map<Digest, number>()
   for (const diffId of of('layer')) layerBytes.set(diffId, (await store.layers.sizeOf(diffId)) ?? 0)

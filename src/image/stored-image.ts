@@ -46,7 +46,14 @@ async function unpackAgain(
   const { ContentStore } = await import('../content/content-store.ts')
   const store = await LayerStore.open(dataRoot)
   const content = await ContentStore.open(dataRoot)
-  return await store.unpack(diffId, () => content.read({ digest, sizeBytes }, options.signal), options)
+  try {
+    return await store.unpack(diffId, () => content.read({ digest, sizeBytes }, options.signal), options)
+  } catch (cause) {
+    if (!(cause instanceof BerthError && cause.category === 'notFound')) throw cause
+    throw new BerthError('conflict', `Cannot unpack layer "${diffId}": it is gone, its image was removed meanwhile`, {
+      cause,
+    })
+  }
 }
 
 /** The config of an image whose blob is here, verified. @throws {BerthError} conflict: it is gone; invalidArgument: it is damaged */

@@ -16,12 +16,12 @@ interface LayerRecord {
   readonly bootId?: string
 }
 
-const FILE = 'layer.json'
+export const LAYER_RECORD = 'layer.json'
 const record: Shape<LayerRecord> = object<LayerRecord>({ facts: required(layerFacts), bootId: text })
 
 /** Writes the record of a layer that was just unpacked into its directory. */
 export async function writeLayerRecord(directory: string, facts: LayerFacts): Promise<void> {
-  await write(join(directory, FILE), { facts, bootId: currentBoot() })
+  await write(join(directory, LAYER_RECORD), { facts, bootId: currentBoot() })
 }
 
 /**
@@ -48,14 +48,14 @@ export async function keepLayer(directory: string, temporary: string): Promise<v
   try {
     // Should the new record not reach the disk, the old one is there: then the layer is unpacked again, which is safe.
     await write(temporary, { facts: found.facts })
-    await rename(temporary, join(directory, FILE))
+    await rename(temporary, join(directory, LAYER_RECORD))
   } finally {
     await rm(temporary, { force: true })
   }
 }
 
 function readRecord(directory: string): LayerRecord | null {
-  const path = join(directory, FILE)
+  const path = join(directory, LAYER_RECORD)
   try {
     // It is a hundred bytes: to hand it to another thread takes longer than to read it.
     return parseJson(readFileSync(path, 'utf8'), path, record).value

@@ -1,13 +1,15 @@
 import { renameSync } from 'node:fs'
-import { mkdir, readdir, rename } from 'node:fs/promises'
+import { lstat, mkdir, readdir, rename } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
+import { diskBytes } from '../lib/disk-bytes.ts'
 import { BerthError } from '../lib/error.ts'
 import { type Digest, digestAlgorithm, digestHex, parseDigest } from '../oci/digest.ts'
 import { readDriverChoice } from './driver-choice.ts'
 import type { LayerFacts } from './layer-job.ts'
 import { LAYER_IMAGE } from './layer-mount.ts'
-import { isLayerUnkept, keepLayer, readLayerFacts, writeLayerRecord } from './layer-record.ts'
+import { isLayerUnkept, keepLayer, LAYER_RECORD, readLayerFacts, writeLayerRecord } from './layer-record.ts'
 import { makingName, removeLeftovers, removeTree, removingName, syncFilesystem } from './leftovers.ts'
+import { treeUsage } from './tree-usage.ts'
 import { DEFAULT_UNPACK_LIMITS, type UnpackLimits } from './unpack-limits.ts'
 
 /**
@@ -28,6 +30,15 @@ export interface Layer extends LayerFacts {
   readonly diffId: Digest
   /** Absolute path of the directory for overlayfs, or of the image that holds it. */
   readonly path: string
+}
+
+/** A layer's directory, whole or not. */
+export interface StoredLayer {
+  readonly diffId: Digest
+  /** What all of it takes of the disk, as `du` counts. */
+  readonly diskBytes: number
+  /** When it came, in milliseconds since 1970. */
+  readonly sinceMs: number
 }
 
 /** How to unpack one layer. */
@@ -89,6 +100,21 @@ export class LayerStore {
       for (const hex of await readdir(join(this.#directory, algorithm))) found.push(parseDigest(`${algorithm}:${hex}`))
     }
     return found
+  }
+
+  /** What there is on the disk, each layer with what it takes there; those that come or go meanwhile, some. */
+  async *stored(): AsyncGenerator<StoredLayer> {
+    for (const diffId of await this.list()) {
+      const directory = this.#pathOf(diffId)
+      const stat = await lstat(directory).catch(nullIfGone)
+      if (stat === null) continue
+      const record = await lstat(join(directory, LAYER_RECORD)).catch(nullIfGone)
+      const unpackedBytes = await this.sizeOf(diffId).catch(nullIfDamaged)
+      // Of a layer that is no use any more it is not written down.
+      const measured = unpackedBytes === null ? await treeUsage(directory, { extents: false }) : null
+      const below = measured?.uniqueBytes ?? (unpackedBytes ?? 0) + (record === null ? 0 : diskBytes(record))
+      yield { diffId, diskBytes: diskBytes(stat) + below, sinceMs: stat.ctimeMs }
+    }
   }
 
   /**
@@ -211,6 +237,16 @@ async function renameUnlessThere(from: string, to: string): Promise<boolean> {
     if (code === 'ENOTEMPTY' || code === 'EEXIST') return false
     throw error
   }
+}
+
+function nullIfGone(error: NodeJS.ErrnoException): null {
+  if (error.code === 'ENOENT') return null
+  throw error
+}
+
+function nullIfDamaged(error: unknown): null {
+  if (error instanceof BerthError && error.category === 'invalidArgument') return null
+  throw error
 }
 
 function namingLayer(error: unknown, diffId: Digest): unknown {

@@ -67,7 +67,8 @@ class Layout implements Disposable {
   }
 
   async open(): Promise<readonly string[]> {
-    const options = { warn: () => undefined, platform: amd64 }
+    const hold = () => ({ [Symbol.dispose]: () => undefined })
+    const options = { warn: () => undefined, hold, platform: amd64 }
     const { lowers } = await openLayoutImage({ path: this.path, tag: null }, join(this.path, 'data'), options)
     return lowers
   }

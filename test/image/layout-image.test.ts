@@ -25,7 +25,9 @@ class Scene implements Disposable {
 
   open(tag: string | null = null, options: Partial<OpenLayoutImageOptions> = {}) {
     const warn = (message: string) => this.warnings.push(message)
-    return openLayoutImage({ path: this.layout.path, tag }, this.dataRoot, { platform: amd64, warn, ...options })
+    const hold = () => ({ [Symbol.dispose]: () => undefined })
+    const given = { platform: amd64, warn, hold, ...options }
+    return openLayoutImage({ path: this.layout.path, tag }, this.dataRoot, given)
   }
 
   [Symbol.dispose](): void {
@@ -166,7 +168,11 @@ describe('openLayoutImage()', () => {
       [made, 'a'],
       [copied, 'b'],
     ] as const) {
-      const image = await openLayoutImage({ path, tag }, scene.dataRoot, { warn: () => undefined, platform: amd64 })
+      const image = await openLayoutImage({ path, tag }, scene.dataRoot, {
+        warn: () => undefined,
+        hold: () => ({ [Symbol.dispose]: () => undefined }),
+        platform: amd64,
+      })
       expect(readdirSync(join(image.lowers[0] ?? '', 'opt'))).toEqual(['file'])
     }
   })

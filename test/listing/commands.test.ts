@@ -266,7 +266,10 @@ describe('berth image prune', () => {
   test('asks, and does nothing without a yes', async () => {
     using box = await filled()
     const { stdout, stderr } = await box.berth(['image', 'prune', '-a'])
-    expect([stdout, stderr]).toEqual(['', 'This removes all images that no container was made of. Continue? [y/N] '])
+    expect([stdout, stderr]).toEqual([
+      '',
+      'WARNING! This will remove all images without at least one container associated to them.\nAre you sure you want to continue? [y/N] ',
+    ])
     const yes = await box.berth(['image', 'prune', '-a', '--filter', 'label=tier=high'], Buffer.from('y\n'))
     expect(yes.stdout).toStartWith(`Deleted Images:\nuntagged: newer:latest\ndeleted: ${newerId}\n`)
   })
