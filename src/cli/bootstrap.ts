@@ -3,9 +3,9 @@ import { type BootstrapRequest, bootstrapImage } from '../engine/bootstrap-image
 import type { GivenRoots } from '../engine/data-root.ts'
 import { withSpace } from '../engine/keep-space.ts'
 import { openEngine } from '../engine/open-engine.ts'
-import { forwardSignals } from '../host/signals.ts'
 import { imageId } from '../image/image-record.ts'
 import { BerthError, messageOf } from '../lib/error.ts'
+import { interruptible } from './interruptible.ts'
 import { type Grammar, helpText, parseOptions, UsageError } from './options.ts'
 
 const grammar: Grammar = {
@@ -46,8 +46,6 @@ export async function bootstrapCommand(args: readonly string[], roots: GivenRoot
     throw new BerthError('invalidArgument', `Cannot use variant "${variant}": expected minbase or essential`)
   const keyring = parsed.value('keyring')
   const quiet = parsed.flag('quiet')
-  const cancel = new AbortController()
-  using _ = forwardSignals(() => cancel.abort())
   const engine = openEngine(roots, message => console.error(`berth: warning: ${message}`))
   const request: BootstrapRequest = {
     distribution,
@@ -62,10 +60,12 @@ export async function bootstrapCommand(args: readonly string[], roots: GivenRoot
     snapshot: parsed.value('snapshot') ?? null,
     keyring: keyring === undefined ? null : readKeyring(keyring),
   }
-  const options = { onProgress: (message: string) => quiet || console.error(message), signal: cancel.signal }
-  const image = await withSpace(engine, () => bootstrapImage(request, engine, options))
-  console.log(imageId(image))
-  return 0
+  const onProgress = (message: string): void => {
+    if (!quiet) console.error(message)
+  }
+  return await interruptible(async signal => {
+    console.log(imageId(await withSpace(engine, () => bootstrapImage(request, engine, { onProgress, signal }))))
+  })
 }
 
 function readKeyring(path: string): Uint8Array {

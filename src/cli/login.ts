@@ -3,7 +3,7 @@ import type { Credential } from '../registry/credentials.ts'
 import { RegistryClient } from '../registry/registry-client.ts'
 import { registryOptions } from '../registry/registry-options.ts'
 import { fail } from './failure.ts'
-import { interruption } from './interruption.ts'
+import { interruptible } from './interruptible.ts'
 import { type Grammar, helpText, type ParsedOptions, parseOptions, UsageError } from './options.ts'
 import { Prompt, readSecretInput } from './prompt.ts'
 import { registryServer } from './registry-server.ts'
@@ -30,21 +30,20 @@ export async function loginCommand(args: readonly string[]): Promise<number> {
     return 0
   }
   checkUsage(parsed)
-  using interrupted = interruption()
-  const { signal } = interrupted
   try {
-    const host = registryServer(parsed.operands[0])
-    const options = registryOptions(registryUser(parsed.value('registries-dir')))
-    const given = await credentialFrom(parsed, host, signal)
-    using client = new RegistryClient(options)
-    const kept = await client.checkLogin(host, given, signal)
-    const { place, isClear } = await options.credentials.store(host, kept, signal)
-    if (isClear) {
-      console.error(`WARNING! Your password will be stored unencrypted in ${place}.`)
-      console.error('Configure a credential helper to remove this warning.')
-    }
-    console.log('Login Succeeded')
-    return 0
+    return await interruptible(async signal => {
+      const host = registryServer(parsed.operands[0])
+      const options = registryOptions(registryUser(parsed.value('registries-dir')))
+      const given = await credentialFrom(parsed, host, signal)
+      using client = new RegistryClient(options)
+      const kept = await client.checkLogin(host, given, signal)
+      const { place, isClear } = await options.credentials.store(host, kept, signal)
+      if (isClear) {
+        console.error(`WARNING! Your password will be stored unencrypted in ${place}.`)
+        console.error('Configure a credential helper to remove this warning.')
+      }
+      console.log('Login Succeeded')
+    })
   } catch (error) {
     fail(error)
     return 1

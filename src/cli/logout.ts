@@ -1,6 +1,6 @@
 import { storedCredentials } from '../registry/registry-options.ts'
 import { fail } from './failure.ts'
-import { interruption } from './interruption.ts'
+import { interruptible } from './interruptible.ts'
 import { type Grammar, helpText, parseOptions, UsageError } from './options.ts'
 import { registryServer } from './registry-server.ts'
 import { registryUser } from './registry-user.ts'
@@ -20,12 +20,12 @@ export async function logoutCommand(args: readonly string[]): Promise<number> {
     return 0
   }
   if (parsed.operands.length > 1) throw new UsageError(grammar, 'Cannot log out: more than one registry given')
-  using interrupted = interruption()
   try {
-    const host = registryServer(parsed.operands[0])
-    const had = await storedCredentials(registryUser(undefined)).erase(host, interrupted.signal)
-    console.log(had ? `Removing login credentials for ${host}` : `Not logged in to ${host}`)
-    return 0
+    return await interruptible(async signal => {
+      const host = registryServer(parsed.operands[0])
+      const had = await storedCredentials(registryUser(undefined)).erase(host, signal)
+      console.log(had ? `Removing login credentials for ${host}` : `Not logged in to ${host}`)
+    })
   } catch (error) {
     fail(error)
     return 1
