@@ -2,12 +2,13 @@ import { mkdir, open, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { ArchiveClient } from '../image/bootstrap/archive-client.ts'
 import { type ArchiveOptions, type Distribution, findDistribution } from '../image/bootstrap/distribution.ts'
-import { openArchive } from '../image/bootstrap/open-archive.ts'
+import { CONNECTIONS, openArchive } from '../image/bootstrap/open-archive.ts'
 import type { DebPackage } from '../image/bootstrap/package-index.ts'
 import { orderByPreDepends, resolvePackages } from '../image/bootstrap/resolve-packages.ts'
 import { unpackPackages } from '../image/bootstrap/unpack-packages.ts'
 import type { ImageRecord } from '../image/image-record.ts'
 import { BerthError } from '../lib/error.ts'
+import { runBounded } from '../lib/run-bounded.ts'
 import { makingName, removeLeftovers, removeTree } from '../snapshot/leftovers.ts'
 import { DEFAULT_UNPACK_LIMITS } from '../snapshot/unpack-limits.ts'
 import { BOOTSTRAP_SCRIPT } from './bootstrap-script.ts'
@@ -39,8 +40,6 @@ export interface BootstrapOptions {
   readonly signal?: AbortSignal
 }
 
-/** An archive's mirror wants its clients to be modest. */
-const CONNECTIONS = 8
 /** Of what the packages' scripts say as much is shown when they fail. */
 const SHOWN_OUTPUT_BYTES = 4000
 const SCRIPT = 'configure.sh'
@@ -64,14 +63,14 @@ export async function bootstrapImage(
   const architecture = ARCHITECTURES[process.arch] ?? process.arch
   const found = findDistribution(request.distribution, request.suite, { ...request, architecture })
   const distribution = request.keyring === null ? found : { ...found, keyring: request.keyring }
-  const client = new ArchiveClient(signal)
+  const client = new ArchiveClient()
   onProgress(`Reading the archive of ${distribution.name} ${distribution.codename}`)
   const isSnapshot = request.snapshot !== null
-  const archive = await openArchive(client, distribution, { architecture, isSnapshot, nowMs: Date.now() })
+  const archive = await openArchive(client, distribution, { architecture, isSnapshot, nowMs: Date.now() }, signal)
   const packages = choosePackages(archive.packages, request)
   await using scratch = await openScratch(engine.roots.data)
   onProgress(`Fetching ${packages.length} packages`)
-  await fetchPackages(client, packages, scratch.packages)
+  await fetchPackages(client, packages, scratch.packages, signal)
   await writeFile(join(scratch.packages, SCRIPT), BOOTSTRAP_SCRIPT)
   await writeFile(join(scratch.packages, SOURCES), sourcesFile(distribution, isSnapshot))
   onProgress('Unpacking')
@@ -114,21 +113,19 @@ async function openScratch(dataRoot: string): Promise<Scratch> {
   return { packages, root, [Symbol.asyncDispose]: () => removeTree(directory, name) }
 }
 
-async function fetchPackages(client: ArchiveClient, packages: readonly DebPackage[], directory: string): Promise<void> {
-  const queue = packages.values()
-  const work = async (): Promise<void> => {
-    // One iterator for all workers: each takes what is next.
-    for (const { name, archive, filename, ...expected } of queue) {
-      await using file = await open(join(directory, `${name}.deb`), 'wx')
-      await client.file(`${archive}/${filename}`, expected, {
-        begin: () => file.truncate(0),
-        piece: async bytes => {
-          await file.write(bytes)
-        },
-      })
-    }
+async function fetchPackages(
+  client: ArchiveClient,
+  packages: readonly DebPackage[],
+  directory: string,
+  signal: AbortSignal | undefined,
+): Promise<void> {
+  const fetchOne = async ({ name, archive, filename, ...expected }: DebPackage, each: AbortSignal): Promise<void> => {
+    // For appending: an attempt that failed is cut off, and the next one begins where the file ends.
+    await using file = await open(join(directory, `${name}.deb`), 'ax')
+    const sink = { begin: () => file.truncate(0), piece: (bytes: Uint8Array) => file.appendFile(bytes) }
+    await client.file(`${archive}/${filename}`, expected, sink, each)
   }
-  await Promise.all(Array.from({ length: CONNECTIONS }, work))
+  await runBounded(packages, CONNECTIONS, fetchOne, signal)
 }
 
 /** Where apt is to look, in the form of sources.list(5) › deb822-style format. */

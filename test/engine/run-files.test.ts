@@ -143,7 +143,7 @@ describe('berth explain run', () => {
 
   engineTest('a command that has no use for --root refuses it', async box => {
     expect((await box.berth(['ns'])).stderr).toBe(
-      'berth: Cannot use --root, --run-root, --storage-driver and --keep-free with "ns": it has no containers of the engine; see "berth --help"\n',
+      'berth: Cannot use --root, --run-root, --storage-driver, --policy and --keep-free with "ns": it has no containers of the engine; see "berth --help"\n',
     )
   })
 })

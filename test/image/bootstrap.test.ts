@@ -161,6 +161,27 @@ describe('berth image bootstrap', () => {
       if (archive.requests.some(path => path.startsWith('pool/'))) expectNothingLeft(box)
     })
 
+  test('begins anew with what an archive cuts off or can not give right now', async () => {
+    await using box = new EngineBox()
+    const asked = new Map<string, number>()
+    await using archive = await serveArchive({
+      served: (path, bytes) => {
+        const count = (asked.get(path) ?? 0) + 1
+        asked.set(path, count)
+        return count === 1 ? bytes.subarray(0, bytes.length - 20) : bytes
+      },
+    })
+    await using whole = await serveArchive()
+    const made = await bootstrap(box, whole, '--tag', 'whole:1')
+    // InRelease verifies itself: cut off it is no signed text, and an error.
+    expect(made).toMatchObject({ status: 0 })
+    expect(await bootstrap(box, archive)).toMatchObject({ status: 125 })
+    for (const path of [...asked.keys()].filter(each => !each.endsWith('InRelease'))) asked.delete(path)
+    const repaired = await bootstrap(box, archive, '--tag', 'repaired:1')
+    expect(repaired).toMatchObject({ stderr: '', status: 0 })
+    expect([...asked].filter(([path]) => path.startsWith('pool/')).every(([, count]) => count === 2)).toBe(true)
+  })
+
   test("trusts the distribution's own keys only, unless told otherwise", async () => {
     await using box = new EngineBox()
     await using archive = await serveArchive()

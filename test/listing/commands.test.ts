@@ -241,7 +241,7 @@ describe('berth tag and rmi', () => {
   test('remove what they can, and tell of the rest', async () => {
     using box = await filled()
     const { status, stdout, stderr } = await box.berth(['rmi', 'nope', 'newer'])
-    expect(stderr).toBe('berth: Cannot inspect "nope": no container and no image has that name or id\n')
+    expect(stderr).toBe('berth: Cannot find image "nope": no image in the store has that name or id\n')
     expect(stdout).toContain('Untagged: newer:latest')
     expect(status).toBe(1)
     expect((await box.berth(['rmi', '-f', 'nope'])).status).toBe(0)

@@ -17,18 +17,12 @@ class PassingError extends BerthError {}
  * that plain HTTP, mirrors and caches do no harm.
  */
 export class ArchiveClient {
-  readonly #signal: AbortSignal | undefined
-
-  constructor(signal?: AbortSignal) {
-    this.#signal = signal
-  }
-
   /** A suite's release file, which verifies itself. @throws {BerthError} notFound; unavailable; cancelled */
-  async release(url: string): Promise<string> {
-    return await this.#attempts(url, async () => {
+  async release(url: string, signal?: AbortSignal): Promise<string> {
+    return await this.#attempts(url, signal, async () => {
       const pieces: Uint8Array[] = []
       let total = 0
-      for await (const piece of this.#get(url)) {
+      for await (const piece of this.#get(url, signal)) {
         total += piece.length
         if (total > RELEASE_LIMIT_BYTES) throw unusable(url, `it has more than ${RELEASE_LIMIT_BYTES} bytes`)
         pieces.push(piece)
@@ -42,12 +36,12 @@ export class ArchiveClient {
    * what it got counts only once this resolves.
    * @throws {BerthError} notFound; invalidArgument: of another size or digest; unavailable; cancelled
    */
-  async file(url: string, expected: ReleaseFile, sink: ArchiveSink): Promise<void> {
-    await this.#attempts(url, async () => {
+  async file(url: string, expected: ReleaseFile, sink: ArchiveSink, signal?: AbortSignal): Promise<void> {
+    await this.#attempts(url, signal, async () => {
       const hasher = new Bun.CryptoHasher('sha256')
       let total = 0
       await sink.begin()
-      for await (const piece of this.#get(url)) {
+      for await (const piece of this.#get(url, signal)) {
         total += piece.length
         if (total > expected.sizeBytes) throw unusable(url, `it has more than ${expected.sizeBytes} bytes`)
         hasher.update(piece)
@@ -59,12 +53,12 @@ export class ArchiveClient {
     })
   }
 
-  async #attempts<T>(url: string, work: () => Promise<T>): Promise<T> {
+  async #attempts<T>(url: string, signal: AbortSignal | undefined, work: () => Promise<T>): Promise<T> {
     for (let attempt = 1; ; attempt++) {
       try {
         return await work()
       } catch (error) {
-        if (this.#signal?.aborted === true)
+        if (signal?.aborted === true)
           throw new BerthError('cancelled', `Cannot fetch ${url}: cancelled`, { cause: error })
         if (!(error instanceof PassingError) || attempt === ATTEMPTS) throw error
         await Bun.sleep(FIRST_WAIT_MS * 2 ** attempt)
@@ -72,9 +66,9 @@ export class ArchiveClient {
     }
   }
 
-  async *#get(url: string): AsyncGenerator<Uint8Array> {
+  async *#get(url: string, cancel: AbortSignal | undefined): AsyncGenerator<Uint8Array> {
     const idle = new AbortController()
-    const signal = this.#signal === undefined ? idle.signal : AbortSignal.any([idle.signal, this.#signal])
+    const signal = cancel === undefined ? idle.signal : AbortSignal.any([idle.signal, cancel])
     const timer = setInterval(() => {
       if (Date.now() - lastMs > IDLE_LIMIT_MS) idle.abort(new Error('no byte came for 30 seconds'))
     }, 1000)

@@ -1,5 +1,6 @@
 import { Readable } from 'node:stream'
 import { BerthError, messageOf } from '../../lib/error.ts'
+import { runBounded } from '../../lib/run-bounded.ts'
 import { decompress } from '../../snapshot/decompress.ts'
 import { DEFAULT_UNPACK_LIMITS } from '../../snapshot/unpack-limits.ts'
 import type { ArchiveClient } from './archive-client.ts'
@@ -8,6 +9,8 @@ import { PackageIndex } from './package-index.ts'
 import { parseRelease, type Release } from './release-file.ts'
 import { verifySignedText } from './verify-release.ts'
 
+/** An archive's mirror wants its clients to be modest. */
+export const CONNECTIONS = 8
 /** Debian's index of all of main has 50 MB; one that is ten times larger is none. */
 const INDEX_LIMIT_BYTES = 512 * 1024 * 1024
 
@@ -34,19 +37,31 @@ export async function openArchive(
   client: ArchiveClient,
   distribution: Distribution,
   options: OpenArchiveOptions,
+  signal?: AbortSignal,
 ): Promise<OpenArchive> {
-  const releases = await Promise.all(
-    distribution.suites.map(suite => openRelease(client, distribution, suite, options)),
+  const { suites, components } = distribution
+  const releases: { readonly suite: Suite; readonly release: Release }[] = []
+  await runBounded(
+    suites.entries(),
+    CONNECTIONS,
+    async ([index, suite], each) => {
+      releases[index] = { suite, release: await openRelease(client, distribution, suite, options, each) }
+    },
+    signal,
+  )
+  const wanted = releases.flatMap(release => components.map(component => ({ ...release, component })))
+  const lists: PackageList[] = []
+  await runBounded(
+    wanted.entries(),
+    CONNECTIONS,
+    async ([index, { suite, release, component }], each) => {
+      lists[index] = await packageList(client, suite, release, `${component}/binary-${options.architecture}`, each)
+    },
+    signal,
   )
   const packages = new PackageIndex()
-  const lists = releases.flatMap(({ suite, release }) =>
-    distribution.components.map(component => packageList(client, suite, release, component, options.architecture)),
-  )
   // In order: of the same version in two archives the first one's counts.
-  for (const list of lists) {
-    const { archive, text } = await list
-    packages.add(archive, text)
-  }
+  for (const { archive, text } of lists) packages.add(archive, text)
   return { packages, dateMs: Math.max(...releases.map(({ release }) => release.dateMs)) }
 }
 
@@ -55,9 +70,10 @@ async function openRelease(
   { keyring }: Distribution,
   suite: Suite,
   { architecture, isSnapshot, nowMs }: OpenArchiveOptions,
-): Promise<{ readonly suite: Suite; readonly release: Release }> {
+  signal: AbortSignal,
+): Promise<Release> {
   const url = `${suite.archive}/dists/${suite.name}/InRelease`
-  const release = parseRelease(await verifySignedText(await client.release(url), keyring, url), url)
+  const release = parseRelease(await verifySignedText(await client.release(url, signal), keyring, url), url)
   // A mirror could serve the signed release of another suite.
   if (![release.codename, release.suite].includes(suite.name))
     throw new BerthError('forbidden', `Cannot use ${url}: it is the release of ${release.suite} (${release.codename})`)
@@ -70,36 +86,42 @@ async function openRelease(
       'notFound',
       `Cannot bootstrap for ${architecture}: ${url} has ${release.architectures.join(', ')}`,
     )
-  return { suite, release }
+  return release
+}
+
+/** What is in one component of a suite. */
+interface PackageList {
+  readonly archive: string
+  readonly text: string
 }
 
 async function packageList(
   client: ArchiveClient,
   { archive, name }: Suite,
   release: Release,
-  component: string,
-  architecture: string,
-): Promise<{ readonly archive: string; readonly text: string }> {
-  const directory = `${component}/binary-${architecture}`
+  directory: string,
+  signal: AbortSignal,
+): Promise<PackageList> {
   // The security archive lists its components with a prefix, and serves them without.
   // gzip is much quicker to read than xz; not every archive has it.
   const names = ['gz', 'xz'].flatMap(form => ['', 'updates/'].map(prefix => `${prefix}${directory}/Packages.${form}`))
   const path = names.find(each => release.files.has(each))
   const file = path === undefined ? undefined : release.files.get(path)
   if (path === undefined || file === undefined)
-    throw new BerthError('notFound', `Cannot bootstrap: ${archive} has no packages of ${component} for ${architecture}`)
+    throw new BerthError('notFound', `Cannot bootstrap: ${archive} has no packages of ${directory}`)
   const base = `${archive}/dists/${name}`
   const byHash = `${base}/${directory}/by-hash/SHA256/${file.digest.slice('sha256:'.length)}`
   const url = release.hasByHash ? byHash : `${base}/${path}`
   const compressed: Uint8Array[] = []
-  await client.file(url, file, {
+  const sink = {
     begin: () => {
       compressed.length = 0
     },
-    piece: bytes => {
+    piece: (bytes: Uint8Array) => {
       compressed.push(bytes)
     },
-  })
+  }
+  await client.file(url, file, sink, signal)
   return { archive, text: await textOf(compressed, url) }
 }
 
