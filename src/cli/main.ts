@@ -9,7 +9,7 @@ import { COMMANDS, type CommandGroup } from './commands.ts'
 import { ENGINE_FAILURE, fail } from './failure.ts'
 import { type Grammar, helpText, parseOptions, UsageError } from './options.ts'
 // Not by import(): what the entry point itself needs is one module for Bun, else some twenty that each have to be opened and linked.
-// That is a tenth of `runtime run`, and costs every other command one millisecond.
+// That is some 5 % of the CPU time of `runtime run`, and costs every command that is not the runtime's a millisecond or two.
 import { runtimeCommand } from './runtime/command.ts'
 
 const GRAMMAR: Grammar = {

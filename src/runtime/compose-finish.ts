@@ -1,7 +1,7 @@
 import { AT_REMOVEDIR, O_DIRECTORY, O_PATH } from '../linux/open-flags.ts'
 import { SlotTable } from '../plan/slots.ts'
 import { hostPlan, type Plan, type Step, step } from '../plan/step.ts'
-import type { RecordedContainer } from './create.ts'
+import type { CreatedContainer } from './create.ts'
 import { ownEnvironment } from './host-facts.ts'
 
 /**
@@ -9,11 +9,7 @@ import { ownEnvironment } from './host-facts.ts'
  * the state. Any step that fails leads to the last one, which has `delete` do it all, as does a container that needs more than that:
  * network devices to return, hooks, a unit of systemd. `command` is how this program is called, up to the verb of the runtime.
  */
-export function composeFinish(
-  root: string,
-  { directory, record }: RecordedContainer,
-  command: readonly string[],
-): Plan {
+export function composeFinish(root: string, { directory, record }: CreatedContainer, command: readonly string[]): Plan {
   const [program = ''] = command
   const args = [...command, 'delete', '--force', record.id]
   const slots = new SlotTable()
@@ -38,7 +34,7 @@ export function composeFinish(
 function removal(
   root: string,
   id: string,
-  cgroups: RecordedContainer['record']['cgroup']['directories'],
+  cgroups: CreatedContainer['record']['cgroup']['directories'],
   slots: SlotTable,
 ): readonly Step[] {
   const parent = slots.allocate('root of the runtime')

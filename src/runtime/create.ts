@@ -45,8 +45,6 @@ export interface CreateOptions extends RuntimeOptions {
   readonly launcher?: LauncherConnection & AsyncDisposable
   /** Sees the plan before it runs and may change it: how tests inject faults. */
   readonly onPlan?: (plan: Plan) => Plan
-  /** Told when the container is on record, while it is being set up. What it throws ends the creation. */
-  readonly onRecord?: (made: RecordedContainer) => void
 }
 
 /** `CreateOptions` for a container that is started at once. */
@@ -58,14 +56,11 @@ export interface RunOptions extends Omit<CreateOptions, 'start' | 'ending' | 'la
   readonly keep: boolean
 }
 
-/** A container that `delete` can find. */
-export interface RecordedContainer {
+/** A container that was created. */
+export interface CreatedContainer extends Launched {
   readonly directory: StateDirectory
   readonly record: ContainerRecord
 }
-
-/** A container that was created. */
-export interface CreatedContainer extends Launched, RecordedContainer {}
 
 /** A plan and what it takes to carry it out. */
 export interface PreparedContainer {
@@ -194,7 +189,6 @@ async function runPlan(
       // Before the container is complete: whoever finds this directory after a crash must find the process too.
       record = recordOf(id, bundle, pid, prepared)
       directory.save(record)
-      options.onRecord?.({ directory, record })
     },
     onAsk: (tag, pid) => answer(id, tag, pid, bundle, prepared),
   }

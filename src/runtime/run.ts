@@ -4,7 +4,7 @@ import { hostPlan } from '../plan/step.ts'
 import { type Bundle, readBundle } from './bundle.ts'
 import { completeStart } from './complete-start.ts'
 import { composeFinish } from './compose-finish.ts'
-import { type CreateOptions, createContainer, type RunOptions } from './create.ts'
+import { createContainer, type RunOptions } from './create.ts'
 import type { Front } from './front.ts'
 
 /**
@@ -32,14 +32,9 @@ async function runInFront(id: string, bundle: Bundle, options: RunOptions, front
   // It passes them on when the program runs. What the terminal sends to both of us must not end us before.
   using _ = forwardSignals(() => {})
   const { launcher } = front
-  let finish = encodePlan(hostPlan([], 0))
-  const onRecord: CreateOptions['onRecord'] = made => {
-    // While the launcher has enough to do; a short program has ended before this could be ready after it was started.
-    if (!options.keep) finish = encodePlan(composeFinish(options.root, made, front.command))
-  }
-  const create: CreateOptions = { ...options, launcher, start: 'now', ending: { kind: 'wait' }, onRecord }
-  const created = await createContainer(id, create, bundle)
+  const created = await createContainer(id, { ...options, launcher, start: 'now', ending: { kind: 'wait' } }, bundle)
   await completeStart({ ...created, status: 'running' }, options)
-  await launcher.send(finish)
+  const finish = options.keep ? hostPlan([], 0) : composeFinish(options.root, created, front.command)
+  await launcher.send(encodePlan(finish))
   return 0
 }
