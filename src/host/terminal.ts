@@ -58,23 +58,26 @@ export function relaySize(shim: ShimConnection): Disposable {
   return { [Symbol.dispose]: () => void process.stdout.off('resize', resize) }
 }
 
-/** Connects our standard input to a shim until the container ends. A terminal has been put into raw mode ({@link rawTerminal}). */
+/**
+ * Connects our standard input to a shim until the container ends. A terminal has been put into raw mode ({@link rawTerminal}).
+ * Read piece by piece, as the shim takes no more than the container does. Not by `process.stdin`: Bun 1.4.5 loses its end now and
+ * then when it is paused and resumed, and the container would wait for more for ever.
+ */
 export async function relayInput(shim: ShimConnection): Promise<ShimExit> {
-  const { stdin } = process
-  stdin.on('data', (bytes: Buffer) => {
-    // The shim takes no more than the container does; stop reading until it has.
-    stdin.pause()
-    shim.write(bytes).then(
-      () => stdin.resume(),
-      // The container has ended or the connection broke, which `exited` tells.
-      () => undefined,
-    )
-  })
-  stdin.on('end', () => shim.closeStdin().catch(() => undefined))
+  const reader = Bun.stdin.stream().getReader()
+  const relay = async (): Promise<void> => {
+    for (;;) {
+      const { done, value } = await reader.read()
+      if (done) return await shim.closeStdin()
+      await shim.write(value)
+    }
+  }
+  // The container has ended or the connection broke, which `exited` tells.
+  relay().catch(() => undefined)
   try {
     return await shim.exited
   } finally {
-    stdin.pause()
+    reader.cancel().catch(() => undefined)
   }
 }
 
