@@ -14,14 +14,6 @@
 #define MAX_DEPTH 256
 #define NAMES_BYTES 16384
 
-struct directory_entry {
-    uint64_t inode;
-    int64_t offset;
-    uint16_t bytes;
-    uint8_t type;
-    char name[];
-};
-
 static int copy_directory(struct context *ctx, int from, int to, int depth);
 
 /* As far as the target takes them: not every filesystem has them, and not every user may set each. */

@@ -37,6 +37,15 @@ struct context {
     char failure_message[RECORD_MAX_MESSAGE];
 };
 
+/* What getdents64(2) writes. */
+struct directory_entry {
+    uint64_t inode;
+    int64_t offset;
+    uint16_t bytes;
+    uint8_t type;
+    char name[];
+};
+
 #define SCRATCH_BYTES 65536
 #define HOME_PREFIX "HOME="
 

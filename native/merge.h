@@ -9,14 +9,6 @@
 #define MERGE_MAX_DEPTH 256
 #define MERGE_NAMES_BYTES 16384 /* of the scratch space, for the names of attributes */
 
-struct directory_entry {
-    uint64_t inode;
-    int64_t offset;
-    uint16_t bytes;
-    uint8_t type;
-    char name[];
-};
-
 struct merge {
     struct context *ctx;
     int links;              /* a name for each file of the layer with several, by its inode number */

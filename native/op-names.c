@@ -7,14 +7,6 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-struct directory_entry {
-    uint64_t inode;
-    int64_t offset;
-    uint16_t bytes;
-    uint8_t type;
-    char name[];
-};
-
 int op_names(struct context *ctx, const union arg *args)
 {
     /* As bytes: a text of a plan is UTF-8, a file's name need not be. */

@@ -43,14 +43,6 @@ struct segment {
     uint64_t offset, bytes;
 };
 
-struct directory_entry {
-    uint64_t inode;
-    int64_t offset;
-    uint16_t bytes;
-    uint8_t type;
-    char name[];
-};
-
 struct output {
     struct record record;
     char bytes[OUTPUT_BYTES];

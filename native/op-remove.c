@@ -15,13 +15,6 @@ struct removal {
     uint32_t moved; /* how many deep directories were moved up into it */
 };
 
-struct directory_entry {
-    uint64_t ino, next;
-    uint16_t bytes;
-    uint8_t type;
-    char name[];
-};
-
 static int empty_directory(struct removal *removal, int dir, int depth);
 
 /* A tree may be deeper than a process may have open files, and than a path may be long. */

@@ -17,14 +17,6 @@
 #define BLOCK_BYTES 512     /* the unit of st_blocks, whatever the filesystem's own */
 #define FIRST_SEEN 4096
 
-struct directory_entry {
-    uint64_t inode;
-    int64_t offset;
-    uint16_t bytes;
-    uint8_t type;
-    char name[];
-};
-
 struct usage {
     struct { uint64_t files, bytes, shared_bytes, too_deep; } sum;
     bool asks_extents;
