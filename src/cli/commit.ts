@@ -1,7 +1,8 @@
-import { type CommitOptions, commitContainer, newImageId } from '../engine/commit-container.ts'
+import { type CommitOptions, commitContainer } from '../engine/commit-container.ts'
 import type { GivenRoots } from '../engine/data-root.ts'
 import { withSpace } from '../engine/keep-space.ts'
 import { openEngine } from '../engine/open-engine.ts'
+import { imageId } from '../image/image-record.ts'
 import { type Grammar, helpText, parseOptions, UsageError } from './options.ts'
 import { sourceDateEpoch } from './source-date-epoch.ts'
 
@@ -53,7 +54,7 @@ export async function commitCommand(args: readonly string[], roots: GivenRoots):
     compression: compressionOf(parsed.value('compression') ?? 'gzip'),
     epochSeconds: sourceDateEpoch(),
   }
-  console.log(newImageId(await withSpace(engine, () => commitContainer(container, options, engine))))
+  console.log(imageId(await withSpace(engine, () => commitContainer(container, options, engine))))
   return 0
 }
 

@@ -1,10 +1,10 @@
 import { createReadStream } from 'node:fs'
 import { arch } from 'node:os'
-import { newImageId } from '../engine/commit-container.ts'
 import type { GivenRoots } from '../engine/data-root.ts'
 import { importImage } from '../engine/import-image.ts'
 import { withSpace } from '../engine/keep-space.ts'
 import { openEngine } from '../engine/open-engine.ts'
+import { imageId } from '../image/image-record.ts'
 import { BerthError, messageOf } from '../lib/error.ts'
 import { linuxPlatform, parsePlatform } from '../oci/platform.ts'
 import { type Grammar, helpText, parseOptions, UsageError } from './options.ts'
@@ -51,7 +51,7 @@ export async function importCommand(args: readonly string[], roots: GivenRoots):
     source,
   }
   const engine = openEngine(roots, message => console.error(`berth: warning: ${message}`))
-  console.log(newImageId(await withSpace(engine, () => importImage(openSource(source), options, engine))))
+  console.log(imageId(await withSpace(engine, () => importImage(openSource(source), options, engine))))
   return 0
 }
 

@@ -13,7 +13,7 @@ import { makingName, removeLeftovers, removeTree } from '../snapshot/leftovers.t
 import { DEFAULT_UNPACK_LIMITS } from '../snapshot/unpack-limits.ts'
 import { BOOTSTRAP_SCRIPT } from './bootstrap-script.ts'
 import { commitContainer } from './commit-container.ts'
-import type { ContainerOptions } from './container-options.ts'
+import { type ContainerOptions, PLAIN_CONTAINER } from './container-options.ts'
 import type { Engine } from './open-engine.ts'
 import { attachContainer, makeContainer, putAway, startEngineContainer } from './run-container.ts'
 
@@ -209,42 +209,11 @@ async function runToItsEnd(
 /** Its own ids, no network, the default limits: what packages do to become configured is their business, not the machine's. */
 function containerOptions({ root, packages }: Scratch, distribution: string, createdSeconds: number): ContainerOptions {
   return {
+    ...PLAIN_CONTAINER,
     image: { kind: 'rootfs', path: root },
     command: ['/bin/sh', `/mnt/${SCRIPT}`, distribution, String(createdSeconds)],
-    entrypoint: null,
-    name: null,
     hostname: 'localhost',
-    domainname: null,
-    env: [],
-    workdir: null,
-    user: null,
-    groupAdd: [],
-    labels: {},
-    annotations: {},
-    terminal: false,
-    interactive: false,
     autoRemove: true,
-    init: false,
-    readonlyRoot: false,
-    privileged: false,
-    userns: 'auto',
-    network: 'none',
-    extraHosts: [],
     binds: [{ source: packages, target: '/mnt', options: ['ro'] }],
-    tmpfs: [],
-    shmSizeBytes: 64 * 1024 * 1024,
-    devices: [],
-    ulimits: [],
-    sysctl: {},
-    capAdd: [],
-    capDrop: [],
-    noNewPrivileges: true,
-    seccomp: 'builtin',
-    appArmor: null,
-    seLinuxLabel: null,
-    maskPaths: true,
-    oomScoreAdj: null,
-    cgroupParent: null,
-    resources: {},
   }
 }

@@ -2,7 +2,7 @@ import { arch } from 'node:os'
 import { type BaseImage, composeImage, emptyBase, hostBase, readBaseImage } from '../image/compose-image.ts'
 import { applyChange, type ConfigDocument, mergeEnv } from '../image/config-changes.ts'
 import { hostConfig } from '../image/host-image.ts'
-import { type ImageRecord, imageId } from '../image/image-record.ts'
+import type { ImageRecord } from '../image/image-record.ts'
 import { type ImageStore, openImageStore } from '../image/image-store.ts'
 import type { Lease } from '../image/lease.ts'
 import { BerthError } from '../lib/error.ts'
@@ -70,11 +70,6 @@ export async function commitContainer(text: string, options: CommitOptions, engi
   }
   const layer = { diffId: written.diffId, descriptor: { ...blob, mediaType: LAYER_TYPES[options.compression] } }
   return await composeImage(base ?? emptyBase(linuxPlatform(arch())), layer, description, names, store, lease)
-}
-
-/** The id that users know a new image by. */
-export function newImageId(record: ImageRecord): string {
-  return imageId(record)
 }
 
 /** The canonical names of a reference that users wrote. @throws {BerthError} invalidArgument */

@@ -2,51 +2,13 @@ import { describe, expect, test } from 'bun:test'
 import { CAPABILITIES, capabilityMask, capabilityNames } from '../linux/capabilities.ts'
 import type { RuntimeSpec } from '../oci/runtime-spec.ts'
 import { composeSpec, containerCapabilities } from './compose-spec.ts'
-import type { ContainerOptions } from './container-options.ts'
+import { type ContainerOptions, PLAIN_CONTAINER } from './container-options.ts'
 import type { SpecInput } from './spec-input.ts'
 
 const ALL = capabilityMask(CAPABILITIES)
 const MAPPING = [{ containerID: 0, hostID: 1_400_000, size: 65_536 }]
 
-const OPTIONS: ContainerOptions = {
-  image: { kind: 'host' },
-  command: [],
-  entrypoint: null,
-  name: null,
-  hostname: null,
-  domainname: null,
-  env: [],
-  workdir: null,
-  user: null,
-  groupAdd: [],
-  labels: {},
-  annotations: {},
-  terminal: false,
-  interactive: false,
-  autoRemove: true,
-  init: false,
-  readonlyRoot: false,
-  privileged: false,
-  userns: 'auto',
-  network: 'none',
-  extraHosts: [],
-  binds: [],
-  tmpfs: [],
-  shmSizeBytes: 65_536,
-  devices: [],
-  ulimits: [],
-  sysctl: {},
-  capAdd: [],
-  capDrop: [],
-  noNewPrivileges: true,
-  seccomp: 'builtin',
-  appArmor: null,
-  seLinuxLabel: null,
-  maskPaths: true,
-  oomScoreAdj: null,
-  cgroupParent: null,
-  resources: {},
-}
+const OPTIONS: ContainerOptions = { ...PLAIN_CONTAINER, image: { kind: 'host' }, shmSizeBytes: 65_536 }
 
 const IMAGE: SpecInput['image'] = {
   env: [],

@@ -1,4 +1,5 @@
 import type { Platform } from '../oci/platform.ts'
+import { CONTAINER_DEFAULTS } from '../security/defaults.ts'
 import type { DockerProfile } from '../security/docker-profile.ts'
 
 /** Where a container's filesystem comes from. */
@@ -116,4 +117,44 @@ export interface ContainerOptions {
   readonly oomScoreAdj: number | null
   readonly cgroupParent: string | null
   readonly resources: ResourceOptions
+}
+
+/** A container of which nothing is said but its image: isolated as every container is by default. */
+export const PLAIN_CONTAINER: Omit<ContainerOptions, 'image'> = {
+  command: [],
+  entrypoint: null,
+  name: null,
+  hostname: null,
+  domainname: null,
+  env: [],
+  workdir: null,
+  user: null,
+  groupAdd: [],
+  labels: {},
+  annotations: {},
+  terminal: false,
+  interactive: false,
+  autoRemove: false,
+  init: false,
+  readonlyRoot: false,
+  privileged: false,
+  userns: 'auto',
+  network: 'none',
+  extraHosts: [],
+  binds: [],
+  tmpfs: [],
+  shmSizeBytes: CONTAINER_DEFAULTS.shmSizeBytes,
+  devices: [],
+  ulimits: [],
+  sysctl: {},
+  capAdd: [],
+  capDrop: [],
+  noNewPrivileges: CONTAINER_DEFAULTS.noNewPrivileges,
+  seccomp: 'builtin',
+  appArmor: null,
+  seLinuxLabel: null,
+  maskPaths: true,
+  oomScoreAdj: null,
+  cgroupParent: null,
+  resources: {},
 }
