@@ -8,6 +8,10 @@ const TARGET = { tar: 1.3, docker: 0.5, umoci: 0.5 }
 const TAR = 'curl \\| zcat \\| tar -x, all layers at once'
 const UMOCI = 'skopeo copy, umoci unpack'
 const DOCKER = 'docker pull'
+const STORED = {
+  memory: 'in memory, on a tmpfs, so that the programs are compared and not the disk',
+  disk: 'on the disk of this machine; what contenders before have written is on the disk when one begins, the registry’s blobs are in the page cache',
+}
 const ROUNDS = 5
 const RUN_LIMIT_MS = 120_000
 
@@ -64,12 +68,16 @@ function tarScript({ registry }: ImageBench, { name, layers }: BenchImage, place
 }
 
 /** The section of the report. */
-export function pullSection(results: readonly PullResult[], dockerRefusal: string | null): string {
+export function pullSection(
+  results: readonly PullResult[],
+  medium: 'memory' | 'disk',
+  dockerRefusal: string | null,
+): string {
   const tables = results.map(
     ({ image, timed }) => `### ${image.name}\n\n${imageFacts(image)}.\n\n${turnsTable(timed, TAR)}`,
   )
   return [
-    'From `docker-registry` on loopback into an empty store on the disk of this machine; what contenders before have written is on the disk when one begins, the registry’s blobs are in the page cache. Berth and Docker also verify and keep the blobs’ digests and metadata; only Berth waits until blobs are on the disk. tar verifies and keeps nothing.',
+    `From \`docker-registry\` on loopback into an empty store ${STORED[medium]}. Berth and Docker also verify and keep the blobs’ digests and metadata; only Berth waits until blobs are on the disk. tar verifies and keeps nothing.`,
     ...(dockerRefusal === null ? [] : [`Docker is not in the tables: ${dockerRefusal}`]),
     ...tables,
   ].join('\n\n')

@@ -33,7 +33,7 @@ export async function importImage(
   using lease = store.records.lease(`import ${source}`)
   await using ingestion = await store.content.ingest(null, signal)
   const hasher = new Bun.CryptoHasher('sha256')
-  const compressor = new BlockGzip(bytes => ingestion.write(bytes))
+  using compressor = new BlockGzip(bytes => ingestion.write(bytes))
   const parser = new TarParser({ entry: () => undefined, data: () => undefined, end: () => undefined })
   for await (const piece of decompress(archive, DEFAULT_UNPACK_LIMITS)) {
     signal?.throwIfAborted()

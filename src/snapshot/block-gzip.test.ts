@@ -4,7 +4,7 @@ import { BlockGzip } from './block-gzip.ts'
 
 async function compress(bytes: Uint8Array, pieceBytes: number): Promise<Buffer> {
   const pieces: Uint8Array[] = []
-  const gzip = new BlockGzip(async piece => {
+  using gzip = new BlockGzip(async piece => {
     pieces.push(piece)
   })
   for (let at = 0; at < bytes.length; at += pieceBytes) await gzip.write(bytes.subarray(at, at + pieceBytes))
@@ -14,7 +14,7 @@ async function compress(bytes: Uint8Array, pieceBytes: number): Promise<Buffer> 
 
 describe('BlockGzip', () => {
   const block = 1024 * 1024
-  test.each([0, 1, block - 1, block, block + 1, 3 * block + 7])('writes one gzip member of %d bytes', async length => {
+  test.each([0, 1, block - 1, block, block + 1, 3 * block + 7])('writes gzip of %d bytes', async length => {
     const bytes = Buffer.from(Array.from({ length }, (_, index) => (index * index) >> 7))
     const compressed = await compress(bytes, 100_000)
     expect(gunzipSync(compressed).equals(bytes)).toBe(true)
@@ -28,7 +28,7 @@ describe('BlockGzip', () => {
   })
 
   test('throws what writing throws', async () => {
-    const gzip = new BlockGzip(() => Promise.reject(new Error('full')))
-    await expect(gzip.write(Buffer.alloc(block)).then(() => gzip.finish())).rejects.toThrow('full')
+    using gzip = new BlockGzip(() => Promise.reject(new Error('full')))
+    await expect(gzip.write(Buffer.alloc(2 * block)).then(() => gzip.finish())).rejects.toThrow('full')
   })
 })

@@ -1,35 +1,35 @@
 import { availableParallelism } from 'node:os'
-import { constants, crc32, deflateRaw } from 'node:zlib'
+import { BerthError, invariant } from '../lib/error.ts'
+import { gzipMember } from './gzip-member.ts'
 
 /** Large enough that cutting costs nothing measurable in size, small enough to hold some of them. */
 const BLOCK_BYTES = 1024 * 1024
-/** What deflate looks back. */
-const WINDOW_BYTES = 32 * 1024
-/** Measured on programs and libraries: as small as level 6, in four fifths of its time. */
-const LEVEL = 5
 /** More only takes memory: eight of them keep a disk busy. */
-const CONCURRENCY_LIMIT = 8
-/** No name, no time, unknown operating system: nothing of the machine. Source: RFC 1952, section 2.3. */
-const HEADER = Uint8Array.of(0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 0xff)
-/** An empty last block: all blocks before it are followed by others. Source: RFC 1951, section 3.2.3. */
-const LAST_BLOCK = [0x03, 0x00] as const
+const THREADS_LIMIT = 8
+/** Of each thread: one that it works on and one that waits, so that it never does. */
+const BLOCKS_PER_THREAD = 2
+
+/** The compiled program has it as an entry point beside `cli/main.ts`: see tools/build. */
+const WORKER = import.meta.dir.startsWith('/$bunfs')
+  ? '/$bunfs/root/snapshot/gzip-worker.js'
+  : new URL('./gzip-worker.ts', import.meta.url)
 
 /** Where bytes go; resolves when there is room for more. */
 export type ByteWriter = (bytes: Uint8Array) => Promise<void>
 
 /**
- * Compresses with gzip on all processors: blocks of 1 MiB, each with the end of the one before as its dictionary, become one gzip member.
- * The result depends on nothing but the input and the version of zlib: not on the pieces, the processors or the time.
+ * Compresses with gzip on all processors: each block of 1 MiB becomes a member of its own (RFC 1952, section 2.2), as the seekable
+ * layer formats have them. The result depends on nothing but the input and the version of libdeflate: not on the pieces, the
+ * processors or the time. Disposing ends its threads.
  */
-export class BlockGzip {
+export class BlockGzip implements Disposable {
   readonly #write: ByteWriter
+  readonly #threads: Thread[] = []
   readonly #pending: Promise<Uint8Array>[] = []
-  readonly #concurrency = Math.min(availableParallelism(), CONCURRENCY_LIMIT)
-  #block = Buffer.allocUnsafe(BLOCK_BYTES)
+  readonly #limit = Math.min(availableParallelism(), THREADS_LIMIT)
+  #block = Buffer.allocUnsafeSlow(BLOCK_BYTES)
   #have = 0
-  #dictionary: Buffer | undefined
-  #crc = 0
-  #bytes = 0
+  #blockCount = 0
 
   constructor(write: ByteWriter) {
     this.#write = write
@@ -37,39 +37,39 @@ export class BlockGzip {
 
   /** Compresses more. The bytes are copied. @throws whatever writing throws */
   async write(bytes: Uint8Array): Promise<void> {
-    this.#crc = crc32(bytes, this.#crc)
-    this.#bytes += bytes.length
     for (let at = 0; at < bytes.length; ) {
+      // Only now is it known that there is more than one block, and that threads are worth their start.
+      if (this.#have === BLOCK_BYTES) await this.#handOver()
       const part = bytes.subarray(at, at + BLOCK_BYTES - this.#have)
       this.#block.set(part, this.#have)
       this.#have += part.length
       at += part.length
-      if (this.#have === BLOCK_BYTES) await this.#compress()
     }
   }
 
   /** Ends the stream; resolves when all of it is written. */
   async finish(): Promise<void> {
-    if (this.#have > 0 || this.#bytes === 0) await this.#compress()
+    if (this.#blockCount === 0) await this.#write(gzipMember(this.#block.subarray(0, this.#have)))
+    else if (this.#have > 0) await this.#handOver()
     while (this.#pending.length > 0) await this.#next()
-    const trailer = Buffer.alloc(LAST_BLOCK.length + 8)
-    trailer.set(LAST_BLOCK)
-    trailer.writeUInt32LE(this.#crc, LAST_BLOCK.length)
-    trailer.writeUInt32LE(this.#bytes % 2 ** 32, LAST_BLOCK.length + 4)
-    await this.#write(trailer)
+    this[Symbol.dispose]()
   }
 
-  async #compress(): Promise<void> {
-    const block = this.#block.subarray(0, this.#have)
-    if (this.#dictionary === undefined) await this.#write(HEADER)
-    const deflated = deflate(block, this.#dictionary)
+  [Symbol.dispose](): void {
+    for (const thread of this.#threads.splice(0)) thread.end()
+  }
+
+  async #handOver(): Promise<void> {
+    const thread = this.#threads[this.#blockCount % this.#limit] ?? new Thread()
+    if (this.#threads.length < this.#limit) this.#threads.push(thread)
+    const member = thread.compress(this.#block.subarray(0, this.#have))
     // It is awaited later; a failure before that must not count as unhandled.
-    deflated.catch(() => undefined)
-    this.#pending.push(deflated)
-    this.#dictionary = block.subarray(Math.max(0, block.length - WINDOW_BYTES))
-    this.#block = Buffer.allocUnsafe(BLOCK_BYTES)
+    member.catch(() => undefined)
+    this.#pending.push(member)
+    this.#blockCount++
+    this.#block = Buffer.allocUnsafeSlow(BLOCK_BYTES)
     this.#have = 0
-    if (this.#pending.length > this.#concurrency) await this.#next()
+    if (this.#pending.length >= this.#limit * BLOCKS_PER_THREAD) await this.#next()
   }
 
   async #next(): Promise<void> {
@@ -78,12 +78,34 @@ export class BlockGzip {
   }
 }
 
-function deflate(block: Buffer, dictionary: Buffer | undefined): Promise<Uint8Array> {
-  const options = { level: LEVEL, finishFlush: constants.Z_SYNC_FLUSH }
-  return new Promise((resolve, reject) => {
-    deflateRaw(block, dictionary === undefined ? options : { ...options, dictionary }, (error, deflated) => {
-      if (error === null) resolve(deflated)
-      else reject(error)
-    })
-  })
+/** A worker, which answers in the order in which it is asked. */
+class Thread {
+  readonly #worker = new Worker(WORKER)
+  readonly #asked: PromiseWithResolvers<Uint8Array>[] = []
+
+  constructor() {
+    this.#worker.onmessage = ({ data }: MessageEvent<Uint8Array>) => {
+      const asked = this.#asked.shift()
+      invariant(asked !== undefined, 'an answer has a question')
+      asked.resolve(data)
+    }
+    this.#worker.onerror = ({ message }) => this.#fail(new BerthError('internal', `Cannot compress: ${message}`))
+  }
+
+  /** Takes the block over. */
+  compress(block: Buffer<ArrayBuffer>): Promise<Uint8Array> {
+    const asked = Promise.withResolvers<Uint8Array>()
+    this.#asked.push(asked)
+    this.#worker.postMessage(block, [block.buffer])
+    return asked.promise
+  }
+
+  end(): void {
+    this.#worker.terminate()
+    this.#fail(new BerthError('cancelled', 'Cannot compress: it was ended'))
+  }
+
+  #fail(error: BerthError): void {
+    for (const asked of this.#asked.splice(0)) asked.reject(error)
+  }
 }

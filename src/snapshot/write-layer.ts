@@ -65,7 +65,7 @@ async function writeArchive(
 ): Promise<WrittenLayer> {
   const hasher = new Bun.CryptoHasher('sha256')
   let archiveBytes = 0
-  const compressor = COMPRESSORS[compression](write)
+  using compressor = COMPRESSORS[compression](write)
   const packer = new TreePacker(pack, async bytes => {
     hasher.update(bytes)
     archiveBytes += bytes.length
@@ -79,13 +79,13 @@ async function writeArchive(
   return { diffId, entryCount: packer.entryCount, contentBytes: packer.contentBytes, archiveBytes }
 }
 
-interface Compressor {
+interface Compressor extends Disposable {
   readonly write: ByteWriter
   finish(): Promise<void>
 }
 
 const COMPRESSORS: Readonly<Record<Compression, (write: ByteWriter) => Compressor>> = {
-  none: write => ({ write, finish: async () => undefined }),
+  none: write => ({ write, finish: async () => undefined, [Symbol.dispose]: () => undefined }),
   gzip: write => new BlockGzip(write),
   zstd: zstdCompressor,
 }
@@ -106,5 +106,6 @@ function zstdCompressor(write: ByteWriter): Compressor {
       stream.end()
       await writing
     },
+    [Symbol.dispose]: () => void stream.destroy(),
   }
 }
