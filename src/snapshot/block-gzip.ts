@@ -78,7 +78,10 @@ export class BlockGzip implements Disposable {
   }
 }
 
-/** A worker, which answers in the order in which it is asked. */
+/**
+ * A worker, which answers in the order in which it is asked. Not a process as for unpacking: nothing in a block can make compressing it
+ * fail or grow.
+ */
 class Thread {
   readonly #worker = new Worker(WORKER)
   readonly #asked: PromiseWithResolvers<Uint8Array>[] = []
