@@ -2,10 +2,10 @@ import { availableParallelism } from 'node:os'
 import { BerthError, invariant } from '../lib/error.ts'
 import { gzipMember } from './gzip-member.ts'
 
-/** Large enough that cutting costs nothing measurable in size, small enough to hold some of them. */
-const BLOCK_BYTES = 1024 * 1024
-/** More only takes memory: eight of them keep a disk busy. */
-const THREADS_LIMIT = 8
+/** Cutting costs three parts in a thousand of the size, and some blocks are held for each thread. */
+const BLOCK_BYTES = 256 * 1024
+/** Each takes some 10 MiB; four of them compress as much as one packer can give them. */
+const THREADS_LIMIT = 4
 /** Of each thread: one that it works on and one that waits, so that it never does. */
 const BLOCKS_PER_THREAD = 2
 
@@ -18,7 +18,7 @@ const WORKER = import.meta.dir.startsWith('/$bunfs')
 export type ByteWriter = (bytes: Uint8Array) => Promise<void>
 
 /**
- * Compresses with gzip on all processors: each block of 1 MiB becomes a member of its own (RFC 1952, section 2.2), as the seekable
+ * Compresses with gzip on all processors: each block of 256 KiB becomes a member of its own (RFC 1952, section 2.2), as the seekable
  * layer formats have them. The result depends on nothing but the input and the version of libdeflate: not on the pieces, the
  * processors or the time. Disposing ends its threads.
  */
