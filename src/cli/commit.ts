@@ -3,6 +3,7 @@ import type { GivenRoots } from '../engine/data-root.ts'
 import { withSpace } from '../engine/keep-space.ts'
 import { openEngine } from '../engine/open-engine.ts'
 import { imageId } from '../image/image-record.ts'
+import { interruptible } from './interruptible.ts'
 import { type Grammar, helpText, parseOptions, UsageError } from './options.ts'
 import { sourceDateEpoch } from './source-date-epoch.ts'
 
@@ -45,7 +46,7 @@ export async function commitCommand(args: readonly string[], roots: GivenRoots):
   const engine = openEngine(roots, message => {
     if (!parsed.flag('quiet')) console.error(`berth: warning: ${message}`)
   })
-  const options: CommitOptions = {
+  const options: Omit<CommitOptions, 'signal'> = {
     reference,
     changes: parsed.values('change'),
     message: parsed.value('message') ?? '',
@@ -54,8 +55,10 @@ export async function commitCommand(args: readonly string[], roots: GivenRoots):
     compression: compressionOf(parsed.value('compression') ?? 'gzip'),
     epochSeconds: sourceDateEpoch(),
   }
-  console.log(imageId(await withSpace(engine, () => commitContainer(container, options, engine))))
-  return 0
+  // In order: the container's processes are stopped meanwhile.
+  return await interruptible(async signal => {
+    console.log(imageId(await withSpace(engine, () => commitContainer(container, { ...options, signal }, engine))))
+  })
 }
 
 function compressionOf(text: string): CommitOptions['compression'] {

@@ -5,6 +5,7 @@ import { join } from 'node:path'
 import { gzipSync } from 'node:zlib'
 import { type EngineBox, engineTest } from '../engine/engine-box.ts'
 import { run, treeOf } from '../image/tree.ts'
+import { until } from '../runtime/verbs-machine.ts'
 import { archive } from '../support/tar-archive.ts'
 
 const CHANGE = [
@@ -234,4 +235,26 @@ engineTest('export says that the disk is full, or that nobody reads on, and leav
   )
   expect(await child.exited).toBe(125)
   await box.berth(['rm', 'c1'])
+})
+
+engineTest('commit that is interrupted lets the container go on, and leaves nothing', async box => {
+  const script = [
+    'cd /; for i in 1 2 3 4 5 6 7 8 9; do cat /bin/busybox; done > a; for i in 1 2 3 4 5 6 7 8 9; do cat a a a; done > b',
+    'trap "echo alive; exit 7" USR1; echo ready',
+    'while :; do sleep 0.05; done',
+  ]
+  const rootfs = ['--rootfs', box.rootfs(), '/bin/busybox', 'sh', '-c', script.join('; ')]
+  const container = Bun.spawn([...box.command, 'run', '--rm', '--name', 'busy', ...rootfs], { stdout: 'pipe' })
+  const said = container.stdout.pipeThrough(new TextDecoderStream())[Symbol.asyncIterator]()
+  expect(await said.next()).toMatchObject({ value: 'ready\n' })
+  const ingest = join(box.data, 'content/ingest')
+  const commit = Bun.spawn([...box.command, 'commit', 'busy', 'example.com/busy:1'], { stderr: 'ignore' })
+  await until(() => existsSync(ingest) && readdirSync(ingest).length > 0)
+  commit.kill('SIGTERM')
+  expect(await commit.exited).toBe(143)
+  expect(readdirSync(ingest)).toEqual([])
+  // Its trap runs only when it is not stopped.
+  container.kill('SIGUSR1')
+  expect(await said.next()).toMatchObject({ value: 'alive\n' })
+  expect(await container.exited).toBe(7)
 })
