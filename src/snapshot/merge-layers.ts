@@ -3,8 +3,8 @@ import { RecordReader } from '../host/launcher.ts'
 import { BerthError } from '../lib/error.ts'
 import { O_DIRECTORY, O_PATH } from '../linux/open-flags.ts'
 import { encodePlan } from '../plan/encode.ts'
-import { SlotTable } from '../plan/slots.ts'
-import { hostPlan, type Plan, step } from '../plan/step.ts'
+import { type Slot, SlotTable } from '../plan/slots.ts'
+import { type ArgsOf, hostPlan, type Plan, type Step, step } from '../plan/step.ts'
 import { dieWithParent, dropPrivileges, enterTree, leaveHost, takeTree } from './confined-plan.ts'
 import type { RootIds } from './snapshot-driver.ts'
 
@@ -22,7 +22,6 @@ export function mergePlan(directory: string, lowers: readonly string[], ids: Roo
   const layers = lowers.toReversed().map((path, index) => ({ path, slot: slots.allocate(`layer${index}`) }))
   const [root, links] = [slots.allocate(MERGED_ROOT), slots.allocate(LINKS)]
   const flags = O_PATH | O_DIRECTORY
-  const [idStart, idCount] = ids === null ? [0, 0] : [ids.start, ids.size]
   const steps = [
     dieWithParent('stop when nobody waits for it any more'),
     ...leaveHost('leave the network and the mounts of the host'),
@@ -31,18 +30,31 @@ export function mergePlan(directory: string, lowers: readonly string[], ids: Roo
     ...enterTree(target),
     ...dropPrivileges('writing'),
     step('open', { path: MERGED_ROOT, flags, mode: 0, out: root }, 'find the tree'),
-    ...layers.flatMap(({ slot }) => [
-      step('mkdir', { dir: null, path: LINKS, mode: 0o700 }, 'make room for the names of files with several'),
-      step('open', { path: LINKS, flags, mode: 0, out: links }, 'find it'),
-      step(
-        'merge_tree',
-        { from: slot, to: root, links, idStart, idCount, base: null, keepMarks: 0 },
+    ...layers.flatMap(({ slot }) =>
+      mergeSteps(
+        { name: LINKS, slot: links },
+        { from: slot, to: root, ids, base: null, keepMarks: 0 },
         'copy the layer onto what is below it',
       ),
-      step('remove_tree', { dir: null, name: LINKS }, 'remove the second names'),
-    ]),
+    ),
   ]
   return hostPlan(steps, slots.count)
+}
+
+/** What `merge_tree` takes, with the range that owners are shifted into as snapshots name it. */
+type Merge = Omit<ArgsOf<'merge_tree'>, 'links' | 'idStart' | 'idCount'> & { readonly ids: RootIds | null }
+
+/** Merges a tree into another, with a directory of the working directory that keeps, meanwhile, a name for each file with several. */
+export function mergeSteps(links: { readonly name: string; readonly slot: Slot }, merge: Merge, why: string): Step[] {
+  const { ids, ...rest } = merge
+  const [idStart, idCount] = ids === null ? [0, 0] : [ids.start, ids.size]
+  const flags = O_PATH | O_DIRECTORY
+  return [
+    step('mkdir', { dir: null, path: links.name, mode: 0o700 }, 'make room for the names of files with several'),
+    step('open', { path: links.name, flags, mode: 0, out: links.slot }, 'find it'),
+    step('merge_tree', { ...rest, links: links.slot, idStart, idCount }, why),
+    step('remove_tree', { dir: null, name: links.name }, 'remove the second names'),
+  ]
 }
 
 /**
@@ -74,7 +86,6 @@ export function changesPlan(directory: string, { before, after, ids }: ComparedT
   const [target, base, from] = [slots.allocate('changes'), slots.allocate('tree before'), slots.allocate('tree after')]
   const [root, links] = [slots.allocate(MERGED_ROOT), slots.allocate(LINKS)]
   const flags = O_PATH | O_DIRECTORY
-  const [idStart, idCount] = ids === null ? [0, 0] : [ids.start, ids.size]
   const steps = [
     dieWithParent('stop when nobody waits for it any more'),
     ...leaveHost('leave the network and the mounts of the host'),
@@ -84,10 +95,7 @@ export function changesPlan(directory: string, { before, after, ids }: ComparedT
     ...enterTree(target),
     ...dropPrivileges('writing'),
     step('open', { path: MERGED_ROOT, flags, mode: 0, out: root }, 'find where the changes go'),
-    step('mkdir', { dir: null, path: LINKS, mode: 0o700 }, 'make room for the names of files with several'),
-    step('open', { path: LINKS, flags, mode: 0, out: links }, 'find it'),
-    step('merge_tree', { from, to: root, links, idStart, idCount, base, keepMarks: 0 }, 'copy what has changed'),
-    step('remove_tree', { dir: null, name: LINKS }, 'remove the second names'),
+    ...mergeSteps({ name: LINKS, slot: links }, { from, to: root, ids, base, keepMarks: 0 }, 'copy what has changed'),
   ]
   return hostPlan(steps, slots.count)
 }

@@ -2,7 +2,7 @@ import { O_DIRECTORY, O_PATH, S_IFCHR } from '../linux/open-flags.ts'
 import { type Slot, SlotTable } from '../plan/slots.ts'
 import { hostPlan, type Plan, type Step, step } from '../plan/step.ts'
 import { dieWithParent, dropPrivileges, enterTree, leaveHost, takeTree } from './confined-plan.ts'
-import { runConfined } from './merge-layers.ts'
+import { mergeSteps, runConfined } from './merge-layers.ts'
 import { overlayMark } from './overlay-marks.ts'
 import { readTree, type TreeSink } from './pack-process.ts'
 import type { VeilEntry } from './root-source.ts'
@@ -44,7 +44,7 @@ export function seedPlan(
   const [target, layer] = [slots.allocate("the container's directory"), slots.allocate('layer')]
   const [upper, links] = [slots.allocate('upper'), slots.allocate('links')]
   const flags = O_PATH | O_DIRECTORY
-  const [idStart, idCount] = ids === null ? [0, 0] : [ids.start, ids.size]
+  const idStart = ids?.start ?? 0
   const steps = [
     dieWithParent('stop when nobody waits for it any more'),
     ...leaveHost('leave the network and the mounts of the host'),
@@ -54,14 +54,11 @@ export function seedPlan(
     ...dropPrivileges('writing'),
     step('open', { path: 'upper', flags, mode: 0, out: upper }, 'find the upper directory'),
     ...places.flatMap(([entry, place]) => veilSteps(entry, place, upper, idStart)),
-    step('mkdir', { dir: null, path: LINKS, mode: 0o700 }, 'make room for the names of files with several'),
-    step('open', { path: LINKS, flags, mode: 0, out: links }, 'find it'),
-    step(
-      'merge_tree',
-      { from: layer, to: upper, links, idStart, idCount, base: null, keepMarks: 1 },
+    ...mergeSteps(
+      { name: LINKS, slot: links },
+      { from: layer, to: upper, ids, base: null, keepMarks: 1 },
       'begin with the layer, and with what it hides',
     ),
-    step('remove_tree', { dir: null, name: LINKS }, 'remove the second names'),
     ...places.flatMap(([entry, place]) => closeSteps(entry, place, upper)),
   ]
   return hostPlan(steps, slots.count)
