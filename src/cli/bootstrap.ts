@@ -5,6 +5,7 @@ import { withSpace } from '../engine/keep-space.ts'
 import { openEngine } from '../engine/open-engine.ts'
 import { imageId } from '../image/image-record.ts'
 import { BerthError, messageOf } from '../lib/error.ts'
+import { warnOnStderr } from './failure.ts'
 import { interruptible } from './interruptible.ts'
 import { type Grammar, helpText, parseOptions, UsageError } from './options.ts'
 
@@ -46,7 +47,7 @@ export async function bootstrapCommand(args: readonly string[], roots: GivenRoot
     throw new BerthError('invalidArgument', `Cannot use variant "${variant}": expected minbase or essential`)
   const keyring = parsed.value('keyring')
   const quiet = parsed.flag('quiet')
-  const engine = openEngine(roots, message => console.error(`berth: warning: ${message}`))
+  const engine = openEngine(roots, warnOnStderr)
   const request: BootstrapRequest = {
     distribution,
     suite,

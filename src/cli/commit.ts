@@ -3,6 +3,7 @@ import type { GivenRoots } from '../engine/data-root.ts'
 import { withSpace } from '../engine/keep-space.ts'
 import { openEngine } from '../engine/open-engine.ts'
 import { imageId } from '../image/image-record.ts'
+import { warnOnStderr } from './failure.ts'
 import { interruptible } from './interruptible.ts'
 import { type Grammar, helpText, parseOptions, UsageError } from './options.ts'
 import { sourceDateEpoch } from './source-date-epoch.ts'
@@ -44,7 +45,7 @@ export async function commitCommand(args: readonly string[], roots: GivenRoots):
   if (container === undefined || more.length > 0)
     throw new UsageError(grammar, 'Cannot commit: expected a container and at most one name')
   const engine = openEngine(roots, message => {
-    if (!parsed.flag('quiet')) console.error(`berth: warning: ${message}`)
+    if (!parsed.flag('quiet')) warnOnStderr(message)
   })
   const options: Omit<CommitOptions, 'signal'> = {
     reference,

@@ -5,6 +5,7 @@ import { containerFilter, type PrunedContainer, pruneContainers } from '../engin
 import { withReserve } from '../engine/space-reserve.ts'
 import { humanSize } from '../lib/human-size.ts'
 import { confirm } from './confirm.ts'
+import { warnOnStderr } from './failure.ts'
 import { type Grammar, helpText, parseOptions, UsageError } from './options.ts'
 
 const grammar: Grammar = {
@@ -29,7 +30,7 @@ export async function containerPruneCommand(args: readonly string[], roots: Give
     throw new UsageError(grammar, `Cannot prune "${parsed.operands[0]}": expected no containers, see "berth rm"`)
   const filter = containerFilter(parsed.values('filter'), Date.now())
   if (!parsed.flag('force') && !(await confirm('This will remove all stopped containers.'))) return 0
-  const engine = openEngine(roots, message => console.error(`berth: warning: ${message}`))
+  const engine = openEngine(roots, warnOnStderr)
   const pruned = await withReserve(engine.roots.data, () => pruneContainers(engine, { filter }))
   await keepSpace(engine)
   for (const line of prunedContainers(pruned)) console.log(line)

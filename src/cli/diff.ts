@@ -2,6 +2,7 @@ import { findContainerTree } from '../engine/container-tree.ts'
 import type { GivenRoots } from '../engine/data-root.ts'
 import { openEngine } from '../engine/open-engine.ts'
 import { type Change, readChanges } from '../snapshot/tree-changes.ts'
+import { warnOnStderr } from './failure.ts'
 import { type Grammar, helpText, parseOptions, UsageError } from './options.ts'
 import { printable } from './table.ts'
 
@@ -30,7 +31,7 @@ export async function diffCommand(args: readonly string[], roots: GivenRoots): P
   const format = parsed.value('format')
   if (format !== undefined && format !== 'json')
     throw new UsageError(grammar, `Cannot use --format: "${format}" is no format, expected json`)
-  const engine = openEngine(roots, message => console.error(`berth: warning: ${message}`))
+  const engine = openEngine(roots, warnOnStderr)
   const tree = await findContainerTree(container, engine)
   await using layers = await tree.changes()
   const changes = await readChanges(layers)

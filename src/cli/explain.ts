@@ -8,6 +8,7 @@ import { BerthError } from '../lib/error.ts'
 import { printPlan } from '../plan/print.ts'
 import { openDriver } from '../snapshot/open-driver.ts'
 import { readContainerOptions } from './container-options.ts'
+import { warnOnStderr } from './failure.ts'
 import { helpText, parseOptions } from './options.ts'
 import { RUN_GRAMMAR } from './run.ts'
 
@@ -32,7 +33,7 @@ export async function explainCommand(args: readonly string[], given: GivenRoots)
   const asked = given.storageDriver ?? null
   const engine: Omit<ImageEngine, 'database'> = {
     roots,
-    warn: (message: string) => console.error(`berth: warning: ${message}`),
+    warn: warnOnStderr,
     keepFree: given.keepFree ?? 'default',
     snapshots: () => openDriver(roots.data, { asked, isRootless: isRootless(), isDry: true }),
   }

@@ -1,6 +1,7 @@
 import type { GivenRoots } from '../engine/data-root.ts'
 import { exportContainer } from '../engine/export-container.ts'
 import { openEngine } from '../engine/open-engine.ts'
+import { warnOnStderr } from './failure.ts'
 import { interruptible } from './interruptible.ts'
 import { type Grammar, helpText, parseOptions, UsageError } from './options.ts'
 import { outputFile } from './output-file.ts'
@@ -24,7 +25,7 @@ export async function exportCommand(args: readonly string[], roots: GivenRoots):
   }
   const [container, ...more] = parsed.operands
   if (container === undefined || more.length > 0) throw new UsageError(grammar, 'Cannot export: expected one container')
-  const engine = openEngine(roots, message => console.error(`berth: warning: ${message}`))
+  const engine = openEngine(roots, warnOnStderr)
   const output = parsed.value('output') ?? null
   return await interruptible(async signal => {
     await outputFile(output, write => exportContainer(container, engine, write, signal), signal)

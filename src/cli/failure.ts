@@ -12,6 +12,11 @@ export function fail(error: unknown): number {
   return ENGINE_FAILURE
 }
 
+/** Tells a person of something that did not keep the command from its work. */
+export function warnOnStderr(message: string): void {
+  console.error(`berth: warning: ${message}`)
+}
+
 /** What a disk may say at any moment, to the database too: no bug of ours, and the stack would hide what to do. Null: something else. */
 function worldState(error: unknown): string | null {
   if (!(error instanceof Error)) return null

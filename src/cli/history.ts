@@ -6,6 +6,7 @@ import { chosenManifest } from '../image/inspect-image.ts'
 import { humanDuration } from '../lib/human-duration.ts'
 import { humanSize } from '../lib/human-size.ts'
 import { parsePlatform } from '../oci/platform.ts'
+import { warnOnStderr } from './failure.ts'
 import { formatRows, type Listing, type ListingRow } from './format.ts'
 import { rfc3339 } from './go-time.ts'
 import { type Grammar, helpText, parseOptions, UsageError } from './options.ts'
@@ -59,7 +60,7 @@ export async function historyCommand(args: readonly string[], roots: GivenRoots)
   if (text === undefined || more.length > 0) {
     throw new UsageError(grammar, `Cannot show the history of ${parsed.operands.length} images: expected one`)
   }
-  const { images } = await openEngineWithImages(roots, message => console.error(`berth: warning: ${message}`))
+  const { images } = await openEngineWithImages(roots, warnOnStderr)
   const found = findImage(text, images.records)
   const platform = parsed.value('platform')
   const manifest =

@@ -2,7 +2,7 @@ import type { GivenRoots } from '../engine/data-root.ts'
 import { openEngineWithImages } from '../engine/open-images.ts'
 import { findImage } from '../image/find-image.ts'
 import { BerthError } from '../lib/error.ts'
-import { fail } from './failure.ts'
+import { fail, warnOnStderr } from './failure.ts'
 import { type Grammar, helpText, parseOptions, UsageError } from './options.ts'
 
 /** Docker's status when some images could not be found. */
@@ -31,7 +31,7 @@ async function pin(args: readonly string[], roots: GivenRoots, pinned: boolean, 
     return 0
   }
   if (parsed.operands.length === 0) throw new UsageError(grammar, `Cannot use ${grammar.name}: no image is named`)
-  const { images } = await openEngineWithImages(roots, message => console.error(`berth: warning: ${message}`))
+  const { images } = await openEngineWithImages(roots, warnOnStderr)
   let status = 0
   for (const text of parsed.operands) {
     try {

@@ -6,6 +6,7 @@ import { pruneImages } from '../image/prune-images.ts'
 import type { RemovedImage } from '../image/remove-image.ts'
 import { humanSize } from '../lib/human-size.ts'
 import { confirm } from './confirm.ts'
+import { warnOnStderr } from './failure.ts'
 import { type Grammar, helpText, parseOptions, UsageError } from './options.ts'
 
 const grammar: Grammar = {
@@ -33,7 +34,7 @@ export async function imagePruneCommand(args: readonly string[], roots: GivenRoo
       `Cannot prune "${parsed.operands[0]}": expected no images, they are found by what uses them`,
     )
   }
-  const engine = await openEngineWithImages(roots, message => console.error(`berth: warning: ${message}`))
+  const engine = await openEngineWithImages(roots, warnOnStderr)
   const { images, roots: places } = engine
   // The filter is read before the question, so that a mistake in it is told first. `dangling=false` means --all.
   const filters = parsed.values('filter')

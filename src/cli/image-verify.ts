@@ -1,6 +1,7 @@
 import type { GivenRoots } from '../engine/data-root.ts'
 import { openEngineWithImages } from '../engine/open-images.ts'
 import { type Damage, removeDamaged, verifyImages } from '../image/verify-images.ts'
+import { warnOnStderr } from './failure.ts'
 import { interruptible } from './interruptible.ts'
 import { type Grammar, helpText, parseOptions, UsageError } from './options.ts'
 import { printable } from './table.ts'
@@ -31,7 +32,7 @@ export async function imageVerifyCommand(args: readonly string[], roots: GivenRo
       `Cannot verify "${parsed.operands[0]}" alone: images share content, and all is verified`,
     )
   }
-  const { images } = await openEngineWithImages(roots, message => console.error(`berth: warning: ${message}`))
+  const { images } = await openEngineWithImages(roots, warnOnStderr)
   const print = (line: string): void => {
     if (!parsed.flag('quiet')) console.log(line)
   }

@@ -7,6 +7,7 @@ import type { ImageStore } from '../image/image-store.ts'
 import { humanDuration } from '../lib/human-duration.ts'
 import { humanSize } from '../lib/human-size.ts'
 import { familiarReference, parseReference } from '../oci/reference.ts'
+import { warnOnStderr } from './failure.ts'
 import { formatRows, type Listing, type ListingRow } from './format.ts'
 import { goTime } from './go-time.ts'
 import { type Grammar, helpText, parseOptions, UsageError } from './options.ts'
@@ -68,7 +69,7 @@ export async function imagesCommand(args: readonly string[], roots: GivenRoots):
   }
   const [pattern, ...more] = parsed.operands
   if (more.length > 0) throw new UsageError(grammar, `Cannot list ${parsed.operands.length} names: expected one`)
-  const { images } = await openEngineWithImages(roots, message => console.error(`berth: warning: ${message}`))
+  const { images } = await openEngineWithImages(roots, warnOnStderr)
   const filters = [...parsed.values('filter'), ...(pattern === undefined ? [] : [`reference=${pattern}`])]
   const nowMs = Date.now()
   const passes = imageFilter(filters, images.records, nowMs)

@@ -7,6 +7,7 @@ import { openEngine } from '../engine/open-engine.ts'
 import { imageId } from '../image/image-record.ts'
 import { BerthError, messageOf } from '../lib/error.ts'
 import { linuxPlatform, parsePlatform } from '../oci/platform.ts'
+import { warnOnStderr } from './failure.ts'
 import { type Grammar, helpText, parseOptions, UsageError } from './options.ts'
 import { sourceDateEpoch } from './source-date-epoch.ts'
 
@@ -50,7 +51,7 @@ export async function importCommand(args: readonly string[], roots: GivenRoots):
     epochSeconds: sourceDateEpoch(),
     source,
   }
-  const engine = openEngine(roots, message => console.error(`berth: warning: ${message}`))
+  const engine = openEngine(roots, warnOnStderr)
   console.log(imageId(await withSpace(engine, () => importImage(openSource(source), options, engine))))
   return 0
 }

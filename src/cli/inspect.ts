@@ -7,7 +7,7 @@ import { BerthError } from '../lib/error.ts'
 import { Template } from '../lib/template/template.ts'
 import { plainOf, type Value } from '../lib/template/value.ts'
 import { type Platform, parsePlatform } from '../oci/platform.ts'
-import { fail } from './failure.ts'
+import { fail, warnOnStderr } from './failure.ts'
 import { type Grammar, helpText, type Option, parseOptions, UsageError } from './options.ts'
 
 type Kind = 'container' | 'image'
@@ -60,7 +60,7 @@ async function inspect(given: Grammar, args: readonly string[], roots: GivenRoot
   const platform = parsed.value('platform')
   const format = parsed.value('format')
   const template = format === undefined || format === '' || format === 'json' ? null : Template.parse(format)
-  const engine = await openEngineWithImages(roots, message => console.error(`berth: warning: ${message}`))
+  const engine = await openEngineWithImages(roots, warnOnStderr)
   const values: Value[] = []
   let status = 0
   for (const text of parsed.operands) {

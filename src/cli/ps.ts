@@ -1,6 +1,7 @@
 import type { GivenRoots } from '../engine/data-root.ts'
 import { type ListedContainer, listContainers } from '../engine/list-containers.ts'
 import { openEngine } from '../engine/open-engine.ts'
+import { warnOnStderr } from './failure.ts'
 import { type Grammar, helpText, parseOptions } from './options.ts'
 import { formatTable, tableOptionsOf } from './table.ts'
 
@@ -27,7 +28,7 @@ export async function psCommand(args: readonly string[], roots: GivenRoots): Pro
     console.log(helpText(grammar, 'berth'))
     return 0
   }
-  const all = listContainers(openEngine(roots, message => console.error(`berth: warning: ${message}`)))
+  const all = listContainers(openEngine(roots, warnOnStderr))
   const rows = parsed.flag('all') ? all : all.filter(({ status }) => status !== 'stopped')
   const whole = parsed.flag('no-trunc')
   const id = (row: ListedContainer): string => (whole ? row.id : row.id.slice(0, SHORT_ID))

@@ -1,5 +1,6 @@
 import { homedir } from 'node:os'
 import type { RegistryUser } from '../registry/registry-options.ts'
+import { warnOnStderr } from './failure.ts'
 
 /** Us, as a user of registries: the environment and the home directory that the command was started with. */
 export function registryUser(registriesDirectory: string | undefined): RegistryUser {
@@ -8,7 +9,7 @@ export function registryUser(registriesDirectory: string | undefined): RegistryU
     home: homedir(),
     isRoot: process.getuid?.() === 0,
     ...(registriesDirectory !== undefined && { registriesDirectory }),
-    warn: message => console.error(`berth: warning: ${message}`),
+    warn: warnOnStderr,
   }
 }
 

@@ -3,7 +3,7 @@ import { keepSpace } from '../engine/keep-space.ts'
 import { removeContainer } from '../engine/list-containers.ts'
 import { openEngine } from '../engine/open-engine.ts'
 import { withReserve } from '../engine/space-reserve.ts'
-import { fail } from './failure.ts'
+import { fail, warnOnStderr } from './failure.ts'
 import { type Grammar, helpText, parseOptions, UsageError } from './options.ts'
 
 const grammar: Grammar = {
@@ -24,7 +24,7 @@ export async function rmCommand(args: readonly string[], roots: GivenRoots): Pro
     return 0
   }
   if (parsed.operands.length === 0) throw new UsageError(grammar, 'Cannot remove: no container given')
-  const engine = openEngine(roots, message => console.error(`berth: warning: ${message}`))
+  const engine = openEngine(roots, warnOnStderr)
   let status = 0
   for (const name of parsed.operands) {
     try {

@@ -5,7 +5,7 @@ import { openEngineWithImages } from '../engine/open-images.ts'
 import { withReserve } from '../engine/space-reserve.ts'
 import { removeImage } from '../image/remove-image.ts'
 import { BerthError } from '../lib/error.ts'
-import { fail } from './failure.ts'
+import { fail, warnOnStderr } from './failure.ts'
 import { type Grammar, helpText, parseOptions, UsageError } from './options.ts'
 
 const grammar: Grammar = {
@@ -35,7 +35,7 @@ export async function rmiCommand(args: readonly string[], roots: GivenRoots): Pr
     return 0
   }
   if (parsed.operands.length === 0) throw new UsageError(grammar, 'Cannot remove images: none is named')
-  const engine = await openEngineWithImages(roots, message => console.error(`berth: warning: ${message}`))
+  const engine = await openEngineWithImages(roots, warnOnStderr)
   const alive = new Set(
     listContainers(engine)
       .filter(({ status }) => status !== 'stopped')

@@ -17,7 +17,7 @@ import { BerthError, messageOf } from '../lib/error.ts'
 import { ProgramError } from '../runtime/launch-program.ts'
 import { CONTAINER_OPTIONS } from './container-grammar.ts'
 import { readContainerOptions } from './container-options.ts'
-import { ENGINE_FAILURE, fail } from './failure.ts'
+import { ENGINE_FAILURE, fail, warnOnStderr } from './failure.ts'
 import { type Grammar, helpText, parseOptions } from './options.ts'
 import type { TransferShow } from './transfer-show.ts'
 
@@ -59,7 +59,7 @@ export async function runCommand(args: readonly string[], roots: GivenRoots): Pr
 let showing: TransferShow | null = null
 
 function warn(message: string): void {
-  const write = (): void => console.error(`berth: warning: ${message}`)
+  const write = (): void => warnOnStderr(message)
   if (showing === null) write()
   else showing.aside(write)
 }

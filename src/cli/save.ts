@@ -5,6 +5,7 @@ import { onHostWarning } from '../image/host-image.ts'
 import { type ArchiveFormat, saveImages } from '../image/save-images.ts'
 import { parsePlatform } from '../oci/platform.ts'
 import type { ByteWriter } from '../snapshot/block-gzip.ts'
+import { warnOnStderr } from './failure.ts'
 import { interruptible } from './interruptible.ts'
 import { type Grammar, helpText, parseOptions, UsageError } from './options.ts'
 import { outputFile } from './output-file.ts'
@@ -40,7 +41,7 @@ export async function saveCommand(args: readonly string[], roots: GivenRoots): P
     format: archiveFormat(parsed.value('format') ?? 'docker-archive'),
     ...(platform === undefined ? {} : { platform: parsePlatform(platform) }),
   }
-  const { images } = await openEngineWithImages(roots, message => console.error(`berth: warning: ${message}`))
+  const { images } = await openEngineWithImages(roots, warnOnStderr)
   const found = parsed.operands.map(text => findImage(text, images.records))
   for (const [index, { image }] of found.entries())
     if (images.records.isOnHost(image.digest))

@@ -11,6 +11,7 @@ import { imageId, ownManifest } from '../image/image-record.ts'
 import { humanDuration } from '../lib/human-duration.ts'
 import { humanSize } from '../lib/human-size.ts'
 import { familiarReference, parseReference } from '../oci/reference.ts'
+import { warnOnStderr } from './failure.ts'
 import { formatRows, type Listing, type ListingRow } from './format.ts'
 import { type Grammar, helpText, parseOptions, UsageError } from './options.ts'
 import { formatTable, tableOptionsOf } from './table.ts'
@@ -53,9 +54,7 @@ export async function systemDfCommand(args: readonly string[], roots: GivenRoots
   const format = parsed.value('format')
   if (parsed.flag('verbose') && format !== undefined)
     throw new UsageError(grammar, 'Cannot use --format with --verbose: expected --json for programs')
-  const usage = await diskUsage(
-    await openEngineWithImages(roots, message => console.error(`berth: warning: ${message}`)),
-  )
+  const usage = await diskUsage(await openEngineWithImages(roots, warnOnStderr))
   if (parsed.flag('json')) console.log(JSON.stringify(usage, null, 2))
   else if (parsed.flag('verbose')) process.stdout.write(verbose(usage, Date.now()))
   else process.stdout.write(formatRows(totals(usage), TOTALS, format))

@@ -3,6 +3,7 @@ import type { GivenRoots } from '../engine/data-root.ts'
 import { type DiskSpace, diskSpace, type FreeGoal, isFree, parseKeepFree, watermarksOf } from '../engine/disk-space.ts'
 import { type EngineWithImages, openEngineWithImages } from '../engine/open-images.ts'
 import { humanSize } from '../lib/human-size.ts'
+import { warnOnStderr } from './failure.ts'
 import { interruptible } from './interruptible.ts'
 import { type Grammar, helpText, parseOptions, UsageError } from './options.ts'
 import { formatTable, tableOptionsOf } from './table.ts'
@@ -36,7 +37,7 @@ export async function systemGcCommand(args: readonly string[], roots: GivenRoots
   const isDry = parsed.flag('dry-run')
   const free = parsed.value('free')
   const wanted = free === undefined ? null : parseKeepFree(free, '--free')
-  const engine = await openEngineWithImages(roots, message => console.error(`berth: warning: ${message}`))
+  const engine = await openEngineWithImages(roots, warnOnStderr)
   const space = await diskSpace(engine.roots.data)
   const goal =
     wanted === null ? automaticGoal(space, engine) : { bytes: watermarksOf(space, wanted).low.bytes, inodes: 0 }

@@ -11,6 +11,7 @@ import { BerthError } from '../lib/error.ts'
 import { humanSize } from '../lib/human-size.ts'
 import { confirm } from './confirm.ts'
 import { prunedContainers } from './container-prune.ts'
+import { warnOnStderr } from './failure.ts'
 import { prunedImages } from './image-prune.ts'
 import { type Grammar, helpText, type ParsedOptions, parseOptions, UsageError } from './options.ts'
 
@@ -39,7 +40,7 @@ export async function systemPruneCommand(args: readonly string[], roots: GivenRo
     throw new UsageError(grammar, `Cannot prune "${parsed.operands[0]}": expected no operand`)
   if (parsed.flag('volumes'))
     throw new BerthError('notImplemented', 'Cannot prune volumes: this engine has none yet, expected no --volumes')
-  const engine = await openEngineWithImages(roots, message => console.error(`berth: warning: ${message}`))
+  const engine = await openEngineWithImages(roots, warnOnStderr)
   // A mistake in a filter is told before the question.
   const choice = readChoice(parsed, engine)
   if (choice.isDry) {

@@ -1,6 +1,7 @@
 import type { GivenRoots } from '../engine/data-root.ts'
 import { openEngineWithImages } from '../engine/open-images.ts'
 import { tagImage } from '../image/tag-image.ts'
+import { warnOnStderr } from './failure.ts'
 import { type Grammar, helpText, parseOptions, UsageError } from './options.ts'
 
 const grammar: Grammar = {
@@ -21,7 +22,7 @@ export async function tagCommand(args: readonly string[], roots: GivenRoots): Pr
   if (source === undefined || target === undefined || more.length > 0) {
     throw new UsageError(grammar, `Cannot tag with ${parsed.operands.length} names: expected an image and a name`)
   }
-  const { images } = await openEngineWithImages(roots, message => console.error(`berth: warning: ${message}`))
+  const { images } = await openEngineWithImages(roots, warnOnStderr)
   await tagImage(source, target, images)
   return 0
 }
