@@ -2,6 +2,7 @@ import { closeSync, openSync, rmSync, writeFileSync } from 'node:fs'
 import type { ContainerOptions } from '../engine/container-options.ts'
 import type { GivenRoots } from '../engine/data-root.ts'
 import type { PullShow } from '../engine/image-engine.ts'
+import { keepLayers } from '../engine/keep-layers.ts'
 import { type Engine, openEngine } from '../engine/open-engine.ts'
 import {
   attachContainer,
@@ -169,7 +170,9 @@ async function converse(
   await startEngineContainer(container, engine)
   // While the program runs: what other clients have left that were killed.
   await sweepContainers(engine)
+  const keeping = keepLayers(engine)
   using _size = terminal ? relaySize(shim) : null
   const { code } = interactive ? await relayInput(shim) : await shim.exited
+  await keeping
   return code
 }

@@ -12,7 +12,7 @@ import type { BlobName } from './verified-read.ts'
 const WRITE_BYTES = 1024 * 1024
 
 /** Enough that waiting for the disk's confirmation costs little, and little enough that the last wait is short. */
-const SYNC_BYTES = 64 * 1024 * 1024
+const SYNC_BYTES = 8 * 1024 * 1024
 
 /**
  * One blob on its way into the store. Nobody sees it before `commit()` has verified it; after that it stays, whatever gets

@@ -144,7 +144,6 @@ class Pull {
     const [target, chosen] = [documents[0], documents.at(-1)]
     invariant(target !== undefined && chosen !== undefined, 'there is a target at least')
     await this.#content(chosen)
-    await this.#store.layers.keep([...this.#layers])
     const image = await registerImage(target.descriptor, [this.#name], this.#store)
     const manifest = image.manifests.find(({ digest }) => digest === chosen.descriptor.digest)
     invariant(manifest !== undefined, 'the platform that was pulled is complete')

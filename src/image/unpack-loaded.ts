@@ -40,7 +40,6 @@ export async function unpackLoaded(
     await layers.unpack(layer.diffId, () => content.read(layer, either), options)
   }
   await runBounded(byDiffId.values(), UNPACK_CONCURRENCY, unpack, signal)
-  await layers.keep([...byDiffId.keys()])
 }
 
 /** Empty: nothing of it is for this machine, or it is no image. */

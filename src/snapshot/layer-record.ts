@@ -1,4 +1,4 @@
-import { readFileSync } from 'node:fs'
+import { readFileSync, statSync } from 'node:fs'
 import { rename, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { object, parseJson, required, type Shape, text } from '../lib/json-shape.ts'
@@ -6,9 +6,10 @@ import { type LayerFacts, layerFacts } from './layer-job.ts'
 
 /**
  * `layer.json` beside a layer's tree. A layer becomes visible by a rename, and the kernel may write that rename to the disk
- * before the content of the files: after a loss of power a layer could be there with files full of zeros. Waiting for the
- * disk at each layer would cost more than unpacking it, so a layer first counts for the boot in which it was made only;
- * {@link keepLayer} makes it count for ever, when all of the filesystem has been synchronised.
+ * before the content of the files: after a loss of power a layer could be there with files full of zeros. To wait for the
+ * disk at each layer would cost more than unpacking it, so a layer first counts for the boot in which it was made only: in another one
+ * it is unpacked again, from a blob that was on the disk before its image was there. {@link keepLayer} makes it count for ever, when
+ * all of the filesystem has been synchronised.
  */
 interface LayerRecord {
   readonly facts: LayerFacts
@@ -33,18 +34,20 @@ export function readLayerFacts(directory: string): LayerFacts | null {
   return found === null || (found.bootId !== undefined && found.bootId !== currentBoot()) ? null : found.facts
 }
 
-/** Whether {@link keepLayer} has something to do for the layer in a directory. */
-export function isLayerUnkept(directory: string): boolean {
-  return readRecord(directory)?.bootId !== undefined
+/** When the layer in a directory was unpacked, in milliseconds since 1970, if {@link keepLayer} has something to do for it; else null. */
+export function unkeptSince(directory: string): number | null {
+  const found = readRecord(directory)
+  if (found?.bootId !== currentBoot()) return null
+  return statSync(join(directory, LAYER_RECORD), { throwIfNoEntry: false })?.mtimeMs ?? null
 }
 
 /**
  * Notes that the layer in a directory is on the disk, which the caller has seen to. `temporary` is a path on the same filesystem that
- * nobody else uses: pulls at once keep the same layer.
+ * nobody else uses: many may keep the same layer at once.
  */
 export async function keepLayer(directory: string, temporary: string): Promise<void> {
   const found = readRecord(directory)
-  if (found === null || found.bootId === undefined) return
+  if (found?.bootId !== currentBoot()) return
   try {
     // Should the new record not reach the disk, the old one is there: then the layer is unpacked again, which is safe.
     await write(temporary, { facts: found.facts })

@@ -1,5 +1,5 @@
 import { renameSync } from 'node:fs'
-import { lstat, mkdir, readdir, rename } from 'node:fs/promises'
+import { lstat, mkdir, open, readdir, rename, rm, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { diskBytes } from '../lib/disk-bytes.ts'
 import { BerthError } from '../lib/error.ts'
@@ -7,7 +7,7 @@ import { type Digest, digestAlgorithm, digestHex, parseDigest } from '../oci/dig
 import { readDriverChoice } from './driver-choice.ts'
 import type { LayerFacts } from './layer-job.ts'
 import { LAYER_IMAGE } from './layer-mount.ts'
-import { isLayerUnkept, keepLayer, LAYER_RECORD, readLayerFacts, writeLayerRecord } from './layer-record.ts'
+import { keepLayer, LAYER_RECORD, readLayerFacts, unkeptSince, writeLayerRecord } from './layer-record.ts'
 import { makingName, removeLeftovers, removeTree, removingName, syncFilesystem } from './leftovers.ts'
 import { treeUsage } from './tree-usage.ts'
 import { DEFAULT_UNPACK_LIMITS, type UnpackLimits } from './unpack-limits.ts'
@@ -24,7 +24,9 @@ import { DEFAULT_UNPACK_LIMITS, type UnpackLimits } from './unpack-limits.ts'
  * A layer appears by one rename when it is complete and its digest is verified; it never changes after that.
  * So it is there or not whatever gets killed, and no lock is needed: of two processes that unpack the same layer
  * at once the first one's stays. Layers need no parents, so that all layers of an image can be unpacked at the same time.
- * What has to be there after a loss of power, too, is made so by `keep()`.
+ * It counts for the boot in which it was unpacked; that it is there after a loss of power, too, is seen to later, by `keep()`:
+ *
+ *     <data root>/unkept-layers    some may need that, the last of them came at its time
  */
 export interface Layer extends LayerFacts {
   readonly diffId: Digest
@@ -51,6 +53,9 @@ export interface UnpackOptions {
 }
 
 const ROOT = 'root'
+const UNKEPT = 'unkept-layers'
+/** The kernel begins to write after 30 s, and looks every 5 s (vm.dirty_expire_centisecs, proc_sys_vm(5)). */
+const REST_MS = 60_000
 const ROOT_MODE = 0o755
 /** How often a directory is replaced whose layer a loss of power has cut off, while others do the same. */
 const REPLACE_ATTEMPTS = 10
@@ -139,17 +144,31 @@ export class LayerStore {
   }
 
   /**
-   * Sees to it that layers will still be there, whole, after a loss of power: once for all layers of an image, before
-   * something that survives one refers to them. Does nothing for layers that are safe already, or not there.
+   * Sees to it that layers will still be there, whole, after a loss of power; until then they count for this boot. Most of the time
+   * this is one stat(2). It waits for the disk, so it is not called on the way to anything; and it leaves alone what came within
+   * `restMs`: the kernel writes that by itself soon, and then there is little to wait for.
    * @throws {StepError} the disk has failed
    */
-  async keep(diffIds: readonly Digest[]): Promise<void> {
-    const directories = diffIds.map(diffId => this.#pathOf(diffId))
-    const unkept = directories.map(isLayerUnkept)
-    if (!unkept.includes(true)) return
-    await syncFilesystem(this.#directory)
-    const keep = (each: string): Promise<void> => keepLayer(each, join(this.#directory, makingName()))
-    await Promise.all(directories.filter((_, index) => unkept[index]).map(keep))
+  async keep(restMs: number = REST_MS): Promise<void> {
+    const marked = await lstat(this.#marker).catch(nullIfGone)
+    if (marked === null) return
+    const pending = (await this.list()).map(diffId => this.#pathOf(diffId)).filter(each => unkeptSinceIn(each) !== null)
+    await using handles = new AsyncDisposableStack()
+    const settled: string[] = []
+    for (const directory of pending) {
+      const handle = await open(directory).catch(nullIfGone)
+      if (handle === null) continue
+      handles.use(handle)
+      // By its handle: a layer that replaces this one meanwhile is not on the disk.
+      const held = `/proc/self/fd/${handle.fd}`
+      const since = unkeptSinceIn(held)
+      // A time to come is one of before the clock was set back.
+      if (since !== null && Math.abs(Date.now() - since) >= restMs) settled.push(held)
+    }
+    if (settled.length > 0) await syncFilesystem(this.#directory)
+    await Promise.all(settled.map(each => keepLayer(each, join(this.#directory, makingName()))))
+    const now = await lstat(this.#marker).catch(nullIfGone)
+    if (settled.length === pending.length && now?.mtimeMs === marked.mtimeMs) await rm(this.#marker, { force: true })
   }
 
   /**
@@ -192,6 +211,7 @@ export class LayerStore {
       const told = { warn: (message: string) => warn(`layer ${diffId}: ${message}`), signal }
       const facts = await unpackElsewhere({ form, target, diffId, limits }, open, told)
       await writeLayerRecord(making, facts)
+      await writeFile(this.#marker, '')
       return await this.#publish(diffId, name, { diffId, path: pathIn(this.#pathOf(diffId), facts), ...facts })
     } catch (error) {
       await removeTree(this.#directory, name)
@@ -215,6 +235,10 @@ export class LayerStore {
     }
     await this.removeCondemned()
     return made
+  }
+
+  get #marker(): string {
+    return join(dirname(this.#directory), UNKEPT)
   }
 
   #pathOf(diffId: Digest): string {
@@ -242,6 +266,15 @@ async function renameUnlessThere(from: string, to: string): Promise<boolean> {
 function nullIfGone(error: NodeJS.ErrnoException): null {
   if (error.code === 'ENOENT') return null
   throw error
+}
+
+/** Null also for a record that is damaged: that is for who needs the layer to say. */
+function unkeptSinceIn(directory: string): number | null {
+  try {
+    return unkeptSince(directory)
+  } catch (error) {
+    return nullIfDamaged(error)
+  }
 }
 
 function nullIfDamaged(error: unknown): null {

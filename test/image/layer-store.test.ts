@@ -107,7 +107,7 @@ describe('LayerStore', () => {
       const stores = await Promise.all(Array.from({ length: 10 }, () => LayerStore.open(temporary.path)))
       const [first] = stores
       await first?.unpack(diffId, () => pieces(tar))
-      await Promise.all(stores.map(store => store.keep([diffId])))
+      await Promise.all(stores.map(store => store.keep(0)))
       expect(await first?.find(diffId)).not.toBeNull()
       expect(layersBelow(temporary.path)).toEqual([diffId.replace(':', '/')])
       expect(readdirSync(join(temporary.path, 'layers', diffId.replace(':', '/'))).sort()).toEqual([
@@ -141,9 +141,40 @@ describe('LayerStore', () => {
     await store.unpack(diffId, () => pieces(tar))
     expect(readFileSync(join(path, 'a'), 'utf8')).toBe('x')
     expect(layersBelow(temporary.path)).toHaveLength(1)
-    await store.keep([diffId, parseDigest(sha256('not there'))])
+    await store.keep(0)
     expect(readFileSync(record, 'utf8')).not.toContain('bootId')
     expect(await (await LayerStore.open(temporary.path)).find(diffId)).toMatchObject({ entryCount: 1 })
+  })
+
+  rootTest('keep() leaves alone what has just come, and what another boot has left', async () => {
+    using temporary = new TemporaryDirectory()
+    const store = await LayerStore.open(temporary.path)
+    const { path } = await store.unpack(diffId, () => pieces(tar))
+    const record = join(path, '../layer.json')
+    const fresh = readFileSync(record, 'utf8')
+    await store.keep()
+    expect(readFileSync(record, 'utf8')).toBe(fresh)
+    const old = JSON.stringify({ ...(JSON.parse(fresh) as object), bootId: 'of-another-boot' })
+    writeFileSync(record, old)
+    await store.keep(0)
+    expect(readFileSync(record, 'utf8')).toBe(old)
+  })
+
+  rootTest('keep() has nothing to do any more after it has kept all, and again after the next layer', async () => {
+    using temporary = new TemporaryDirectory()
+    const store = await LayerStore.open(temporary.path)
+    const isMarked = (): boolean => existsSync(join(temporary.path, 'unkept-layers'))
+    await store.unpack(diffId, () => pieces(tar))
+    await store.keep()
+    expect(isMarked()).toBe(true)
+    await store.keep(0)
+    expect(isMarked()).toBe(false)
+    const other = archive({ name: 'b', content: 'y' })
+    const otherId = parseDigest(sha256(other))
+    const { path } = await store.unpack(otherId, () => pieces(other))
+    expect(isMarked()).toBe(true)
+    await store.keep(0)
+    expect(readFileSync(join(path, '../layer.json'), 'utf8')).not.toContain('bootId')
   })
 
   rootTest('unpack() throws what the blob throws at its very end, and leaves nothing', async () => {
