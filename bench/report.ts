@@ -5,7 +5,7 @@ import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { ImageBench } from './image-bench.ts'
 import { measureStarts, startSection } from './image-start.ts'
-import { measurePulls, pullRows, pullSection } from './pull.ts'
+import { type Medium, measurePulls, pullRows, pullSection } from './pull.ts'
 import { measureRuntime } from './runtime-report.ts'
 import { measureSharing, sharingRows, sharingSection } from './sharing.ts'
 import { SavedReports, type SuiteReport } from './suite-report.ts'
@@ -27,19 +27,13 @@ interface Place {
   readonly images: (medium?: Medium) => Promise<ImageBench>
 }
 
-/**
- * Where images, stores and the registry are. In memory the programs are compared; on the disk also what they leave to it, and the
- * disks of rented machines are fast for some seconds and slow afterwards, for all contenders.
- */
-type Medium = 'memory' | 'disk'
-
-/** In the order of the document; each takes three minutes at most on a machine that has nothing else to do. */
+/** In the order of the document; each takes some minutes on a machine that has nothing else to do. */
 const SUITES = {
   runtime: ({ directory, memory, rounds }) => measureRuntime(directory, memory, rounds),
   pull: place => pulls(place, 'Pulling', ['base', '30-layers'], 45_000),
   'pull-files': place => pulls(place, 'Pulling many small files', ['50k-files'], 60_000),
   'pull-gigabyte': place => pulls(place, 'Pulling 1 GB', ['1-gb'], 60_000),
-  'pull-disk': place => pulls(place, 'Pulling onto a disk', ['base', '30-layers', '50k-files', '1-gb'], 60_000, 'disk'),
+  'pull-disk': place => pulls(place, 'Pulling onto a disk', ['base', '30-layers', '50k-files', '1-gb'], 80_000, 'disk'),
   transfer: async ({ images }) => {
     const bench = await images()
     const results = await measureTransfers(bench)
@@ -71,9 +65,9 @@ async function pulls(
   medium: Medium = 'memory',
 ): Promise<SuiteReport> {
   const bench = await images(medium)
-  const results = await measurePulls(bench, names, budgetMs)
+  const results = await measurePulls(bench, names, budgetMs, medium)
   const sections = `## ${title}\n\n${pullSection(results, medium, bench.dockerRefusal)}`
-  return { sections, rows: medium === 'memory' ? pullRows(results) : [] }
+  return { sections, rows: pullRows(results, medium) }
 }
 
 /** Measures the suites one after another; a suite that fails keeps no other from running. Returns those that failed. */
