@@ -9,7 +9,7 @@ import type { Descriptor } from '../oci/descriptor.ts'
 import { type Digest, digestAlgorithm, digestHex, parseDigest } from '../oci/digest.ts'
 import { formatIndex } from '../oci/manifest-format.ts'
 import { OCI_INDEX } from '../oci/media-types.ts'
-import { replaceFile, syncDirectory } from './durable-file.ts'
+import { replaceFile, storageError, syncDirectory } from './durable-file.ts'
 import { FileIngestion, type Ingestion } from './ingestion.ts'
 import { LAYOUT_MARKER, layoutMarker } from './oci-layout.ts'
 import { newPartialName, type PartialName, parsePartialName } from './partial-name.ts'
@@ -88,6 +88,19 @@ export class ContentStore {
     await replaceFile(markerPath, Buffer.from('{"imageLayoutVersion":"1.0.0"}'), this.#ownPartialPath(null))
   }
 
+  /**
+   * Sees to it that the blobs which are there survive a loss of power, whoever put them there: their content is on the disk, their names
+   * need not be yet. To be called before something that survives it refers to them, once for all of them.
+   * @throws {BerthError} unavailable: the disk is broken
+   */
+  async keep(): Promise<void> {
+    try {
+      await Promise.all(ALGORITHMS.map(each => syncDirectory(join(this.path, 'blobs', each))))
+    } catch (error) {
+      throw storageError(error, `Cannot write "${this.path}"`)
+    }
+  }
+
   /** The size of a blob in bytes; null when it is not there. What is no regular file is not there: an ingestion replaces it. */
   async find(digest: Digest): Promise<number | null> {
     const stat = await lstatOrNull(this.#blobPath(digest))
@@ -118,7 +131,7 @@ export class ContentStore {
   async ingest(expected: BlobName | null, signal?: AbortSignal): Promise<Ingestion> {
     if (expected !== null) {
       if ((await this.find(expected.digest)) === expected.sizeBytes) {
-        return new StoredIngestion(expected, this.#blobPath(expected.digest), () => this.read(expected, signal))
+        return new StoredIngestion(expected, () => this.read(expected, signal))
       }
       const adopted = await this.#adopt(expected, signal)
       if (adopted !== null) return adopted

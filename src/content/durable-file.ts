@@ -17,12 +17,6 @@ export async function syncDirectory(path: string): Promise<void> {
   }
 }
 
-/** Moves a file, which must be on the disk already, to its place, and waits until it is there whatever happens. */
-export async function moveDurably(from: string, to: string): Promise<void> {
-  await rename(from, to)
-  await syncDirectory(dirname(to))
-}
-
 /**
  * Replaces a small file at once: who reads it has the old content or the new. `temporary` is a path that nobody else uses.
  * @throws {BerthError} unavailable: the disk is full or broken
@@ -36,7 +30,8 @@ export async function replaceFile(path: string, bytes: Uint8Array, temporary: st
     } finally {
       await handle.close()
     }
-    await moveDurably(temporary, path)
+    await rename(temporary, path)
+    await syncDirectory(dirname(path))
   } catch (error) {
     await rm(temporary, { force: true })
     throw storageError(error, `Cannot write "${path}"`)

@@ -3,7 +3,7 @@ import { type FileHandle, open, rename, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { BerthError } from '../lib/error.ts'
 import { type Digest, type DigestAlgorithm, digestAlgorithm, parseDigest } from '../oci/digest.ts'
-import { moveDurably, storageError } from './durable-file.ts'
+import { storageError } from './durable-file.ts'
 import { newPartialName } from './partial-name.ts'
 import { errorCode, openRegularFile, piecesOf } from './regular-file.ts'
 import type { BlobName } from './verified-read.ts'
@@ -15,8 +15,8 @@ const WRITE_BYTES = 1024 * 1024
 const SYNC_BYTES = 8 * 1024 * 1024
 
 /**
- * One blob on its way into the store. Nobody sees it before `commit()` has verified it; after that it stays, whatever gets
- * killed. Disposed of without a commit, what was written is kept for the next ingestion of the same digest to go on with.
+ * One blob on its way into the store. Nobody sees it before `commit()` has verified it and its bytes are on the disk; after that it
+ * stays, whatever gets killed, and after `ContentStore.keep()` also without power. Disposed of without a commit, what was written is kept for the next ingestion of the same digest to go on with.
  */
 export interface Ingestion extends AsyncDisposable {
   /** How many bytes are there: where the source is to go on. More than 0 at first when a partial file was found. */
@@ -244,7 +244,7 @@ export class FileIngestion implements Ingestion {
       await this.#syncing
       await this.#file.datasync()
       beforeVisible?.(digest)
-      await moveDurably(this.#path, this.#place.blobPath(digest))
+      await rename(this.#path, this.#place.blobPath(digest))
     } catch (error) {
       throw await this.#failed(error)
     }

@@ -1,6 +1,4 @@
-import { dirname } from 'node:path'
 import { BerthError } from '../lib/error.ts'
-import { syncDirectory } from './durable-file.ts'
 import { type CommitBlobOptions, type Ingestion, shownName } from './ingestion.ts'
 import type { BlobName } from './verified-read.ts'
 
@@ -8,13 +6,11 @@ import type { BlobName } from './verified-read.ts'
 export class StoredIngestion implements Ingestion {
   readonly offset: number
   readonly #blob: BlobName
-  readonly #path: string
   readonly #read: () => AsyncIterable<Uint8Array>
 
-  constructor(blob: BlobName, path: string, read: () => AsyncIterable<Uint8Array>) {
+  constructor(blob: BlobName, read: () => AsyncIterable<Uint8Array>) {
     this.offset = blob.sizeBytes
     this.#blob = blob
-    this.#path = path
     this.#read = read
   }
 
@@ -32,8 +28,6 @@ export class StoredIngestion implements Ingestion {
 
   async commit({ beforeVisible }: CommitBlobOptions = {}): Promise<BlobName> {
     beforeVisible?.(this.#blob.digest)
-    // Who put it there may not have come as far as this yet.
-    await syncDirectory(dirname(this.#path))
     return this.#blob
   }
 

@@ -33,7 +33,12 @@ class Store {
     writeIndex: async (manifests: readonly Descriptor[]): Promise<void> => {
       this.index = manifests
     },
+    keep: async (): Promise<void> => {
+      this.imagesWhenKept.push(this.records.list().length)
+    },
   }
+  /** How many images there were each time that the blobs were made safe. */
+  readonly imagesWhenKept: number[] = []
 
   blob(text: string, mediaType: string): Descriptor {
     const bytes = Buffer.from(text)
@@ -97,6 +102,12 @@ test('registerImage() remembers an image with its closure, and names it in index
     },
   ])
   expect(store.database.query('SELECT * FROM lease').values()).toEqual([])
+})
+
+test('registerImage() sees the blobs safe from a loss of power before there is an image of them', async () => {
+  const store = new Store()
+  await registerImage(store.image('a'), [NAME], store)
+  expect([store.imagesWhenKept, store.records.list().length]).toEqual([[0], 1])
 })
 
 test('registerImage() of an index puts down the platforms that are complete, also nested ones', async () => {

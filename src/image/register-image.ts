@@ -1,3 +1,4 @@
+import type { ContentStore } from '../content/content-store.ts'
 import { BerthError } from '../lib/error.ts'
 import type { Descriptor } from '../oci/descriptor.ts'
 import type { Digest } from '../oci/digest.ts'
@@ -19,7 +20,7 @@ import type { Lease } from './lease.ts'
 
 /** What registering needs of an image store. */
 export interface RegisterStore {
-  readonly content: DocumentSource & IndexTarget
+  readonly content: DocumentSource & IndexTarget & Pick<ContentStore, 'keep'>
   readonly records: ImageRecords
 }
 
@@ -52,6 +53,7 @@ export async function registerImage(
   await walk.target(target, 0)
   const { digest, mediaType, sizeBytes } = target
   if (walk.manifests.size === 0) throw nothingToRun(target, walk.missing)
+  await store.content.keep()
   const content = [...walk.content.values()]
   const image = { digest, mediaType, sizeBytes, manifests: [...walk.manifests.values()], content, isOnHost }
   const moved = records.put(image, names, Date.now())
