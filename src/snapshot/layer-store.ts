@@ -10,6 +10,7 @@ import { LAYER_IMAGE } from './layer-mount.ts'
 import { keepLayer, LAYER_RECORD, readLayerFacts, unkeptSince, writeLayerRecord } from './layer-record.ts'
 import { makingName, removeLeftovers, removeTree, removingName, syncFilesystem } from './leftovers.ts'
 import { treeUsage } from './tree-usage.ts'
+import { unkeptMarker } from './unkept-layers.ts'
 import { DEFAULT_UNPACK_LIMITS, type UnpackLimits } from './unpack-limits.ts'
 
 /**
@@ -53,7 +54,6 @@ export interface UnpackOptions {
 }
 
 const ROOT = 'root'
-const UNKEPT = 'unkept-layers'
 /** The kernel begins to write after 30 s, and looks every 5 s (vm.dirty_expire_centisecs, proc_sys_vm(5)). */
 const REST_MS = 60_000
 const ROOT_MODE = 0o755
@@ -238,7 +238,7 @@ export class LayerStore {
   }
 
   get #marker(): string {
-    return join(dirname(this.#directory), UNKEPT)
+    return unkeptMarker(dirname(this.#directory))
   }
 
   #pathOf(diffId: Digest): string {
