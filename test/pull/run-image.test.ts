@@ -1,6 +1,7 @@
 /** `berth run` of images by name and id, and what `berth pull` and `berth push` print. */
 import { afterAll, beforeAll, describe, expect } from 'bun:test'
-import { readFileSync } from 'node:fs'
+import { readFileSync, rmSync, utimesSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { StateDatabase } from '../../src/engine/state-database.ts'
 import { imageId } from '../../src/image/image-record.ts'
 import { ImageRecords } from '../../src/image/image-records.ts'
@@ -92,6 +93,30 @@ describe('berth run IMAGE', () => {
       scene.upload('one', 'r/one:latest')
     }
   })
+
+  runTest(
+    'keeps its layers once they have rested, and unpacks again those that a loss of power may have cut off',
+    async box => {
+      const name = scene.name('r/one')
+      const hour = 3600
+      await box.run('-q', name)
+      const paths = [...new Bun.Glob('layers/sha256/*/layer.json').scanSync({ cwd: box.data, absolute: true })]
+      const boots = (): unknown[] =>
+        paths.map(path => (JSON.parse(readFileSync(path, 'utf8')) as { bootId?: string }).bootId)
+      expect(boots()).toEqual([expect.any(String), expect.any(String)])
+      for (const path of paths) utimesSync(path, Date.now() / 1000 - hour, Date.now() / 1000 - hour)
+      expect((await box.run(name)).stdout).toBe('ahoy\n')
+      expect(boots()).toEqual([undefined, undefined])
+      for (const path of paths) {
+        writeFileSync(path, JSON.stringify({ ...JSON.parse(readFileSync(path, 'utf8')), bootId: 'of-another-boot' }))
+        rmSync(join(path, '../root/bin/busybox'), { force: true })
+      }
+      scene.proxy.seen.length = 0
+      expect(await box.run(name)).toMatchObject({ stdout: 'ahoy\n', stderr: '' })
+      expect(boots()).toEqual([expect.any(String), expect.any(String)])
+      expect(scene.proxy.seen).toEqual([])
+    },
+  )
 
   runTest('of a foreign architecture without an interpreter says how to get one', async box => {
     const { status, stderr } = await box.run('-q', '--platform', 'linux/s390x', scene.name('r/foreign:1'), 'true')
