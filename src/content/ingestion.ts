@@ -16,7 +16,8 @@ const SYNC_BYTES = 8 * 1024 * 1024
 
 /**
  * One blob on its way into the store. Nobody sees it before `commit()` has verified it and its bytes are on the disk; after that it
- * stays, whatever gets killed, and after `ContentStore.keep()` also without power. Disposed of without a commit, what was written is kept for the next ingestion of the same digest to go on with.
+ * stays, whatever gets killed, and after `ContentStore.keep()` also when the power goes. Disposed of without a commit, what was written
+ * is kept for the next ingestion of the same digest to go on with.
  */
 export interface Ingestion extends AsyncDisposable {
   /** How many bytes are there: where the source is to go on. More than 0 at first when a partial file was found. */

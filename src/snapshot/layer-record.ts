@@ -61,11 +61,17 @@ function readRecord(directory: string): LayerRecord | null {
   const path = join(directory, LAYER_RECORD)
   try {
     // It is a hundred bytes: to hand it to another thread takes longer than to read it.
-    return parseJson(readFileSync(path, 'utf8'), path, record).value
+    const content = readFileSync(path, 'utf8')
+    return isCutOff(content) ? null : parseJson(content, path, record).value
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === 'ENOENT') return null
     throw error
   }
+}
+
+/** What filesystems leave of a file whose name reached the disk before its content: nothing (ext4), or zeros (xfs). */
+function isCutOff(content: string): boolean {
+  return content === '' || content.startsWith('\0')
 }
 
 async function write(path: string, value: LayerRecord): Promise<void> {

@@ -146,6 +146,22 @@ describe('LayerStore', () => {
     expect(await (await LayerStore.open(temporary.path)).find(diffId)).toMatchObject({ entryCount: 1 })
   })
 
+  for (const [what, content] of [
+    ['empty', ''],
+    ['zeros', '\0'.repeat(100)],
+  ] as const)
+    rootTest(`unpacks a layer again whose record a loss of power has left as ${what}`, async () => {
+      using temporary = new TemporaryDirectory()
+      const store = await LayerStore.open(temporary.path)
+      const { path } = await store.unpack(diffId, () => pieces(tar))
+      writeFileSync(join(path, '../layer.json'), content)
+      writeFileSync(join(path, 'a'), '')
+      expect(await store.find(diffId)).toBeNull()
+      await store.keep(0)
+      await store.unpack(diffId, () => pieces(tar))
+      expect(readFileSync(join(path, 'a'), 'utf8')).toBe('x')
+    })
+
   rootTest('keep() leaves alone what has just come, and what another boot has left', async () => {
     using temporary = new TemporaryDirectory()
     const store = await LayerStore.open(temporary.path)
