@@ -21,10 +21,7 @@ export interface PullResult {
   readonly timed: TimedTurns
 }
 
-/**
- * Where images, stores and the registry are. In memory the programs are compared; on the disk also what they leave to it, and the
- * disks of rented machines are fast for some seconds and slow afterwards, for all contenders.
- */
+/** Where images, stores and the registry are. In memory the programs are compared; on the disk also what they leave to it. */
 export type Medium = 'memory' | 'disk'
 
 /** Measures some of the images, about so long each. */
