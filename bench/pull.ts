@@ -49,7 +49,7 @@ function pullTurns(bench: ImageBench, image: BenchImage, medium: Medium): readon
   const place = medium === 'disk' ? `${parent}/now` : parent
   const clear =
     medium === 'disk'
-      ? `mkdir -p ${parent}; chattr +T ${parent}; [ ! -e ${place} ] || mv ${place} ${parent}/$(date +%s%N); mkdir ${place}`
+      ? `mkdir -p ${parent}; chattr +T ${parent}; [ ! -e ${place} ] || mv ${place} ${parent}/$(date +%s%N); mv $(mktemp -d ${parent}/XXXXXXXX) ${place}; chmod 755 ${place}`
       : `rm -rf ${place}; mkdir ${place}`
   // What earlier ones have left to be written to the disk is nothing of this one.
   const settle = `sync -f ${place}`

@@ -15,8 +15,8 @@ const STDOUT = 1
 const READ_BYTES = 208 * 1024
 /** Jobs are small: a path, a digest, four numbers. */
 const JOB_LIMIT_BYTES = 64 * 1024
-/** JavaScriptCore's own. The program is compiled with another, for commands that end before compiling code would pay. */
-const NORMAL_JIT_POLICY = 1
+/** Code is compiled when it has run ten times as long as by default: most layers end before that pays. The program's own is for commands. */
+const JIT_POLICY = 10
 
 const readFd = promisify(read)
 
@@ -28,7 +28,7 @@ const readFd = promisify(read)
 export async function runLayerWorker(): Promise<number> {
   // Bun 1.4.5 has it, its types do not.
   const { setJITPolicy } = Bun.unsafe as { readonly setJITPolicy?: (scale: number) => void }
-  setJITPolicy?.(NORMAL_JIT_POLICY)
+  setJITPolicy?.(JIT_POLICY)
   const input = new FrameInput()
   for (;;) {
     const line = await input.job()
