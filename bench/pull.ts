@@ -10,7 +10,7 @@ const UMOCI = 'skopeo copy, umoci unpack'
 const DOCKER = 'docker pull'
 const STORED = {
   memory: 'in memory, on a tmpfs, so that the programs are compared and not the disk',
-  disk: 'on the disk of this machine; what contenders before have written is on the disk when one begins, each has a new directory, and the registry’s blobs are in the page cache',
+  disk: 'on ext4 with a journal, in a file on the disk of this machine; what contenders before have written is on the disk when one begins, and the registry’s blobs are in the page cache',
 }
 const ROUNDS = 5
 const RUN_LIMIT_MS = 120_000
@@ -29,31 +29,22 @@ export async function measurePulls(
   bench: ImageBench,
   names: readonly BenchImageName[],
   budgetMs: number,
-  medium: Medium,
 ): Promise<readonly PullResult[]> {
   const results: PullResult[] = []
   for (const name of names) {
     const image = await bench.image(name)
     console.error(`bench: pull ${name}`)
     const limits = { rounds: ROUNDS, budgetMs, runMs: RUN_LIMIT_MS }
-    results.push({ image, timed: await timeTurns(pullTurns(bench, image, medium), limits) })
+    results.push({ image, timed: await timeTurns(pullTurns(bench, image), limits) })
   }
   return results
 }
 
-function pullTurns(bench: ImageBench, image: BenchImage, medium: Medium): readonly Turn[] {
+function pullTurns(bench: ImageBench, image: BenchImage): readonly Turn[] {
   const reference = bench.reference(image.name)
-  const parent = bench.place('pull')
-  // Each turn has a place of its own on a disk: ext4 is slow to make files for a minute after many were removed, and whoever comes next would
-  // pay for it (it steps over each inode that was freed just now). A directory with the attribute T has its own spread over the disk.
-  const place = medium === 'disk' ? `${parent}/now` : parent
-  const clear =
-    medium === 'disk'
-      ? `mkdir -p ${parent}; chattr +T ${parent}; [ ! -e ${place} ] || mv ${place} ${parent}/$(date +%s%N); mv $(mktemp -d ${parent}/XXXXXXXX) ${place}; chmod 755 ${place}`
-      : `rm -rf ${place}; mkdir ${place}`
+  const place = bench.place('pull')
   // What earlier ones have left to be written to the disk is nothing of this one.
-  const settle = `sync -f ${place}`
-  const prepare = `${clear}; ${settle}`
+  const prepare = `rm -rf ${place}; mkdir ${place}; sync -f ${place}`
   const { docker } = bench
   const copy = `skopeo copy -q --insecure-policy --src-tls-verify=false docker://${reference} oci:${place}/oci:bench`
   const berth = `${bench.berth} --root ${place}/root --run-root ${place}/run pull -q ${reference}`
@@ -66,7 +57,7 @@ function pullTurns(bench: ImageBench, image: BenchImage, medium: Medium): readon
           {
             name: DOCKER,
             command: `${docker} pull -q ${reference}`,
-            prepare: `${clear}; ${docker} rmi -f ${reference} 2>/dev/null || :; ${settle}`,
+            prepare: `${docker} rmi -f ${reference} 2>/dev/null || :; ${prepare}`,
           },
         ]),
     { name: UMOCI, command: `${copy}; umoci unpack --image ${place}/oci:bench ${place}/bundle`, prepare },

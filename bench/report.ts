@@ -3,6 +3,7 @@ import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'n
 import { availableParallelism, cpus, loadavg, release, tmpdir, totalmem } from 'node:os'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
+import { mountBenchDisk } from './bench-disk.ts'
 import { ImageBench } from './image-bench.ts'
 import { measureStarts, startSection } from './image-start.ts'
 import { type Medium, measurePulls, pullRows, pullSection } from './pull.ts'
@@ -65,7 +66,7 @@ async function pulls(
   medium: Medium = 'memory',
 ): Promise<SuiteReport> {
   const bench = await images(medium)
-  const results = await measurePulls(bench, names, budgetMs, medium)
+  const results = await measurePulls(bench, names, budgetMs)
   const sections = `## ${title}\n\n${pullSection(results, medium, bench.dockerRefusal)}`
   return { sections, rows: pullRows(results, medium) }
 }
@@ -86,10 +87,14 @@ async function measureSuites(
   await using _ = { [Symbol.asyncDispose]: dispose }
   const [directory, memory] = [ownDirectory(tmpdir()), ownDirectory(MEMORY)]
   for (const each of [directory, memory]) undo.defer(() => rmSync(each, { recursive: true, force: true }))
+  const disk = join(directory, 'disk')
   const opened = new Map<Medium, Promise<ImageBench>>()
   const images = (medium: Medium = 'memory'): Promise<ImageBench> => {
-    const place = medium === 'memory' ? memory : directory
-    const bench = opened.get(medium) ?? ImageBench.open(ROOT, place).then(each => undo.use(each))
+    const open = async (): Promise<ImageBench> => {
+      if (medium === 'disk') undo.use(await mountBenchDisk(disk))
+      return undo.use(await ImageBench.open(ROOT, medium === 'disk' ? disk : memory))
+    }
+    const bench = opened.get(medium) ?? open()
     opened.set(medium, bench)
     return bench
   }
@@ -143,7 +148,7 @@ function documentOf(saved: SavedReports): string {
     return `${report.sections}\n\n${how}`
   })
   return `${[
-    '# Benchmarks\n\nWritten by `bench/run` (`npm run bench`); run it to have the figures of your machine. All contenders of a table are timed in the same run, taking turns. Ratios are of medians.',
+    '# Benchmarks\n\nWritten by `bench/run` (`npm run bench`); run it to have the figures of your machine. All contenders of a table are timed in the same run, taking turns. Ratios are of medians. What takes seconds is timed in orders in which each contender follows each other one equally often, and before each turn 1.5 GB of memory are touched and freed: a virtual machine’s host may have taken what was unused, and whoever comes first would pay for it.',
     `## In short\n\n${['| | target, at most | measured | |', '| --- | --- | --- | --- |', ...rows].join('\n')}`,
     `## Machine\n\n${machine()}`,
     ...sections,

@@ -29,7 +29,7 @@ export interface TimedTurns {
 const running = new Set<number>()
 
 /**
- * Times commands that take seconds, each once per round; the rounds begin with another one each.
+ * Times commands that take seconds, each once per round, in another order in each round: see {@link orderOf}.
  * For what takes milliseconds see `measure()`.
  */
 export async function timeTurns(turns: readonly Turn[], limits: TurnLimits): Promise<TimedTurns> {
@@ -38,8 +38,7 @@ export async function timeTurns(turns: readonly Turn[], limits: TurnLimits): Pro
   const refusals = new Map<number, string>()
   for (let round = 0; round < limits.rounds; round++) {
     const began = performance.now()
-    for (let position = 0; position < turns.length; position++) {
-      const index = (round + position) % turns.length
+    for (const index of orderOf(round, turns.length)) {
       const turn = turns[index]
       if (turn === undefined || refusals.has(index)) continue
       try {
@@ -55,8 +54,27 @@ export async function timeTurns(turns: readonly Turn[], limits: TurnLimits): Pro
   return { samples: samples.filter((_, index) => !refusals.has(index)), refusals: [...refusals.values()] }
 }
 
+/**
+ * The contenders' order in a round. In as many rounds as there are contenders (twice as many if their number is odd) each follows each
+ * other one equally often: what one leaves to the next, memory that the host has to give anew above all, is nobody's alone
+ * (E. J. Williams, 1949).
+ */
+export function orderOf(round: number, count: number): readonly number[] {
+  const zigzag = Array.from({ length: count }, (_, position) =>
+    position % 2 === 1 ? (position + 1) / 2 : (count - position / 2) % count,
+  )
+  const order = zigzag.map(index => (index + round) % count)
+  return count % 2 === 1 && Math.floor(round / count) % 2 === 1 ? order.reverse() : order
+}
+
+/**
+ * Touches memory and gives it back to the kernel. A virtual machine's host may have taken what was unused for some seconds; getting it back
+ * doubled the system time of whoever came first to need it.
+ */
+const FETCH_MEMORY = 'dd if=/dev/zero of=/dev/null bs=1500M count=1 iflag=fullblock status=none'
+
 async function timeOnce({ command, prepare }: Turn, limitMs: number): Promise<number> {
-  await runScript(prepare, limitMs)
+  await runScript(`${prepare}\n${FETCH_MEMORY}`, limitMs)
   const began = performance.now()
   await runScript(command, limitMs)
   return performance.now() - began
