@@ -52,7 +52,9 @@ describe('podman --runtime berth-runc', () => {
     const places = ['--root', join(base, 'root'), '--runroot', join(base, 'runroot'), '--tmpdir', join(base, 'tmp')]
     const runtime = existsSync(COMPILED) ? COMPILED : join(base, 'from-source')
     const global = [...places, '--cgroup-manager', 'cgroupfs', '--events-backend', 'none', '--runtime', runtime]
-    const child = Bun.spawn(['podman', ...global, ...args], { stdin: 'ignore', stdout: 'pipe', stderr: 'pipe' })
+    // conmon leaves a file `oom` in its working directory when it sees the container's memory cgroup end early.
+    const options = { cwd: base, stdin: 'ignore', stdout: 'pipe', stderr: 'pipe' } as const
+    const child = Bun.spawn(['podman', ...global, ...args], options)
     const [stdout, stderr, status] = await Promise.all([
       new Response(child.stdout).text(),
       new Response(child.stderr).text(),
