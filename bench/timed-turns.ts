@@ -59,7 +59,7 @@ export async function timeTurns(turns: readonly Turn[], limits: TurnLimits): Pro
  * other one equally often: what one leaves to the next, memory that the host has to give anew above all, is nobody's alone
  * (E. J. Williams, 1949).
  */
-export function orderOf(round: number, count: number): readonly number[] {
+function orderOf(round: number, count: number): readonly number[] {
   const zigzag = Array.from({ length: count }, (_, position) =>
     position % 2 === 1 ? (position + 1) / 2 : (count - position / 2) % count,
   )
