@@ -139,7 +139,7 @@ export class ContentStore {
     return await FileIngestion.create(this.#place, expected, this.#ownPartialName(expected?.digest ?? null))
   }
 
-  /** Stores a document. It is durable when the promise is fulfilled. @throws {BerthError} unavailable: the disk is full */
+  /** Stores a document; like any blob it survives a loss of power after {@link keep}. @throws {BerthError} unavailable: the disk is full */
   async put(bytes: Uint8Array): Promise<BlobName> {
     const digest = parseDigest(`sha256:${new Bun.CryptoHasher('sha256').update(bytes).digest('hex')}`)
     await using ingestion = await this.ingest({ digest, sizeBytes: bytes.length })
