@@ -5,9 +5,12 @@ import { type Join, type Plan, STAGES, type Step } from './step.ts'
 
 const PLAN_MAGIC = 0x50425448
 const PLAN_VERSION = 1
-const HEADER_BYTES = 4 + 4 + 2 + 2 + 4 * STAGES.length
+const STEP_COUNTS_AT = 4 + 4 + 2 + 2
+const HEADER_BYTES = STEP_COUNTS_AT + 4 * STAGES.length
 const STEP_HEADER_BYTES = 12
 const TOLERATE_ALL = 255
+/** What a step takes at most, texts and bytes apart: its header, the errnos, and more numbers than any operation has. */
+const STEP_ROOM_BYTES = 512
 const FLAG_WARN = 1
 
 /** A plan is executed where it was encoded, and some flags of open(2) have other numbers on arm64. */
@@ -15,83 +18,16 @@ const ARCHITECTURE = process.arch === 'arm64' ? 'arm64' : 'x64'
 
 const encoder = new TextEncoder()
 
-/** A growing little-endian buffer whose positions are aligned relative to the frame's start. */
-class Writer {
-  #bytes = new Uint8Array(16 * 1024)
-  #view = new DataView(this.#bytes.buffer)
-  length = 0
-
-  reserve(bytes: number): number {
-    const at = this.length
-    this.length += bytes
-    if (this.length > this.#bytes.length) {
-      const grown = new Uint8Array(Math.max(this.length, 2 * this.#bytes.length))
-      grown.set(this.#bytes)
-      this.#bytes = grown
-      this.#view = new DataView(grown.buffer)
-    }
-    return at
-  }
-
-  align(): void {
-    this.reserve((8 - (this.length % 8)) % 8)
-  }
-
-  u8(at: number, value: number): void {
-    this.#bytes[at] = value
-  }
-  u16(at: number, value: number): void {
-    this.#view.setUint16(at, value, true)
-  }
-  u32(at: number, value: number): void {
-    this.#view.setUint32(at, value, true)
-  }
-  i64(value: number | bigint): void {
-    const at = this.reserve(8)
-    // Nearly all are small, and what was reserved is zero.
-    if (typeof value === 'number' && value >= 0 && (value | 0) === value) {
-      this.#view.setUint32(at, value, true)
-      return
-    }
-    if (typeof value === 'bigint' || !Number.isSafeInteger(value)) {
-      this.#view.setBigInt64(at, BigInt.asIntN(64, BigInt(value)), true)
-      return
-    }
-    this.#view.setUint32(at, value, true)
-    this.#view.setInt32(at + 4, Math.floor(value / 2 ** 32), true)
-  }
-
-  /** A length-prefixed run of bytes. */
-  bytes(value: Uint8Array): void {
-    const at = this.reserve(8 + value.length)
-    this.u32(at, value.length)
-    this.#bytes.set(value, at + 8)
-    this.align()
-  }
-
-  /** The same of a text, with a NUL behind it that the length does not count. */
-  text(value: string): void {
-    // No UTF-16 unit takes more than three bytes of UTF-8.
-    const at = this.reserve(8 + 3 * value.length + 1)
-    const { written } = encoder.encodeInto(value, this.#bytes.subarray(at + 8))
-    this.length = at + 8 + written + 1
-    this.u32(at, written)
-    this.align()
-  }
-
-  /** A counted list of NUL-terminated texts. */
-  texts(values: readonly string[]): void {
-    const joined = encoder.encode(values.map(value => `${value}\0`).join(''))
-    const at = this.reserve(8 + joined.length)
-    this.u32(at, values.length)
-    this.u32(at + 4, joined.length)
-    this.#bytes.set(joined, at + 8)
-    this.align()
-  }
-
-  finish(): Uint8Array {
-    return this.#bytes.slice(0, this.length)
-  }
+/**
+ * A little-endian buffer that grows. Behind `length` it is zero. Everything begins at a multiple of 8.
+ *
+ * A plan has some 200 steps with 600 arguments, and is mostly written by a process that has just started, in which nothing is compiled
+ * yet and a call costs more than what most of these functions do. So the numbers are written where they are found.
+ */
+interface Frame {
+  bytes: Uint8Array
+  view: DataView
+  length: number
 }
 
 /**
@@ -99,29 +35,66 @@ class Writer {
  * @throws {TypeError} when a text holds a NUL, which no system call could take
  */
 export function encodePlan(plan: Plan): Uint8Array {
-  const writer = new Writer()
-  writer.reserve(HEADER_BYTES)
-  writer.u32(0, PLAN_MAGIC)
-  writer.u16(8, PLAN_VERSION)
-  writer.u16(10, plan.slotCount)
-  for (const [index, stage] of STAGES.entries()) writer.u32(12 + 4 * index, plan[stage].length)
-  for (const stage of STAGES) for (const each of plan[stage]) encodeStep(writer, each)
-  writer.u32(4, writer.length)
-  return writer.finish()
+  const bytes = new Uint8Array(16 * 1024)
+  const frame: Frame = { bytes, view: new DataView(bytes.buffer), length: HEADER_BYTES }
+  frame.view.setUint32(0, PLAN_MAGIC, true)
+  frame.view.setUint16(8, PLAN_VERSION, true)
+  frame.view.setUint16(10, plan.slotCount, true)
+  let at = STEP_COUNTS_AT
+  for (const stage of STAGES) {
+    frame.view.setUint32(at, plan[stage].length, true)
+    at += 4
+    for (const each of plan[stage]) encodeStep(frame, each)
+  }
+  frame.view.setUint32(4, frame.length, true)
+  return frame.bytes.subarray(0, frame.length)
 }
 
-function encodeStep(writer: Writer, step: Step): void {
-  const start = writer.reserve(STEP_HEADER_BYTES)
+function encodeStep(frame: Frame, step: Step): void {
+  const start = frame.length
+  makeRoom(frame, STEP_ROOM_BYTES)
   const tolerated = step.tolerate === 'all' ? [TOLERATE_ALL] : (step.tolerate ?? [])
-  // Two words in place of five fields: nothing here is compiled before the plan is written, and each call counts.
   const flags = step.warn === true ? FLAG_WARN : 0
-  writer.u32(start, OPS[step.op].code | (tolerated.length << 16) | (flags << 24))
-  writer.u32(start + 4, (step.skipOnFailure ?? 0) | ((step.skipOnSuccess ?? 0) << 16))
-  for (const errno of tolerated) writer.u8(writer.reserve(1), errno)
-  writer.align()
+  frame.view.setUint32(start, OPS[step.op].code | (tolerated.length << 16) | (flags << 24), true)
+  frame.view.setUint32(start + 4, (step.skipOnFailure ?? 0) | ((step.skipOnSuccess ?? 0) << 16), true)
+  let at = start + STEP_HEADER_BYTES
+  for (const errno of tolerated) frame.bytes[at++] = errno
+  at = (at + 7) & ~7
   const values = step.args as Readonly<Record<string, unknown>>
-  for (const { name, kind } of kindsOf(step.op)) encodeArg(writer, kind, values[name])
-  writer.u32(start + 8, writer.length - start)
+  for (const { name, kind } of kindsOf(step.op)) {
+    const wire = WIRE[kind]
+    const value = values[name]
+    if (wire === 'i') {
+      const number = kind === 'openFlags' ? openFlagsOf(ARCHITECTURE, Number(value)) : value
+      if (typeof number !== 'number' || number < 0 || (number | 0) !== number) setInt64(frame.view, at, number)
+      else if (number !== 0) frame.view.setUint32(at, number, true)
+      at += 8
+    } else if (wire === 'f' || wire === 'o') {
+      const slot = value as Slot | null
+      if (slot === null) setInt64(frame.view, at, -1)
+      else frame.view.setUint32(at, slot.index, true)
+      at += 8
+    } else {
+      frame.length = at
+      encodeRun(frame, kind, value)
+      at = frame.length
+      makeRoom(frame, STEP_ROOM_BYTES)
+    }
+  }
+  frame.length = at
+  frame.view.setUint32(start + 8, at - start, true)
+}
+
+function setInt64(view: DataView, at: number, value: unknown): void {
+  view.setBigInt64(at, BigInt.asIntN(64, BigInt(value as number | bigint)), true)
+}
+
+function makeRoom(frame: Frame, bytes: number): void {
+  if (frame.length + bytes <= frame.bytes.length) return
+  const grown = new Uint8Array(2 * (frame.length + bytes))
+  grown.set(frame.bytes)
+  frame.bytes = grown
+  frame.view = new DataView(grown.buffer)
 }
 
 interface ArgOf {
@@ -135,7 +108,9 @@ const KINDS = new Map<OpName, readonly ArgOf[]>()
 function kindsOf(op: OpName): readonly ArgOf[] {
   const known = KINDS.get(op)
   if (known !== undefined) return known
-  const kinds = Object.entries<ArgKind>(OPS[op].args).map(([name, kind]) => ({ name, kind }))
+  const args: Readonly<Record<string, ArgKind>> = OPS[op].args
+  const kinds: ArgOf[] = []
+  for (const name in args) kinds.push({ name, kind: args[name] as ArgKind })
   KINDS.set(op, kinds)
   return kinds
 }
@@ -146,45 +121,51 @@ export function argsOf(step: Step): [ArgKind, unknown, string][] {
   return kindsOf(step.op).map(({ name, kind }) => [kind, values[name], name])
 }
 
-function encodeArg(writer: Writer, kind: ArgKind, value: unknown): void {
+/** What has a length of its own: a text, a list of them, bytes. */
+function encodeRun(frame: Frame, kind: ArgKind, value: unknown): void {
   switch (kind) {
     case 'ids':
-      writer.bytes(packU32(value as readonly number[]))
-      break
+      return encodeBytes(frame, packU32(value as readonly number[]))
     case 'slots':
-      writer.bytes(packU16((value as readonly Slot[]).map(slot => slot.index)))
-      break
+      return encodeBytes(frame, packU16((value as readonly Slot[]).map(slot => slot.index)))
     case 'joins':
-      writer.bytes(packU32((value as readonly Join[]).flatMap(join => [join.slot.index, join.type])))
-      break
-    case 'openFlags':
-      writer.i64(openFlagsOf(ARCHITECTURE, Number(value)))
-      break
+      return encodeBytes(frame, packU32((value as readonly Join[]).flatMap(join => [join.slot.index, join.type])))
+    case 'texts':
+      return encodeTexts(frame, value as readonly string[])
+    case 'bytes':
+    case 'bpf':
+      return typeof value === 'string' ? encodeText(frame, value, 0) : encodeBytes(frame, value as Uint8Array)
     default:
-      encodeWire(writer, WIRE[kind], value)
-      break
+      return encodeText(frame, withoutNul(value as string), 1)
   }
 }
 
-function encodeWire(writer: Writer, wire: (typeof WIRE)[ArgKind], value: unknown): void {
-  switch (wire) {
-    case 'i':
-      writer.i64(value as number | bigint)
-      break
-    case 'f':
-    case 'o':
-      writer.i64((value as Slot | null)?.index ?? -1)
-      break
-    case 's':
-      writer.text(withoutNul(value as string))
-      break
-    case 'l':
-      writer.texts((value as readonly string[]).map(withoutNul))
-      break
-    case 'b':
-      writer.bytes(typeof value === 'string' ? encoder.encode(value) : (value as Uint8Array))
-      break
-  }
+/** A length and the text as UTF-8, with `nulCount` NULs behind it that the length does not count. */
+function encodeText(frame: Frame, value: string, nulCount: number): void {
+  // No UTF-16 unit takes more than three bytes of UTF-8.
+  makeRoom(frame, 8 + 3 * value.length + 8)
+  const at = frame.length
+  const { written } = encoder.encodeInto(value, frame.bytes.subarray(at + 8))
+  frame.view.setUint32(at, written, true)
+  frame.length = (at + 8 + written + nulCount + 7) & ~7
+}
+
+function encodeBytes(frame: Frame, value: Uint8Array): void {
+  makeRoom(frame, 8 + value.length + 8)
+  const at = frame.length
+  frame.view.setUint32(at, value.length, true)
+  frame.bytes.set(value, at + 8)
+  frame.length = (at + 8 + value.length + 7) & ~7
+}
+
+/** A counted list of NUL-terminated texts. */
+function encodeTexts(frame: Frame, values: readonly string[]): void {
+  let joined = ''
+  for (const value of values) joined += `${withoutNul(value)}\0`
+  const at = frame.length
+  encodeText(frame, joined, 0)
+  frame.view.setUint32(at + 4, frame.view.getUint32(at, true), true)
+  frame.view.setUint32(at, values.length, true)
 }
 
 function withoutNul(text: string): string {
