@@ -8,28 +8,27 @@
 
 import { BerthError } from './error.ts'
 
-/** Where a value is and who is told about it. Its path is put together only for whoever asks: mostly nothing is wrong. */
-export class Place {
+/** Where a value is and who is told about it. Plain, since one is made for each value, and almost none is ever asked for its path. */
+export interface Place {
   readonly document: Document
-  readonly #outer: Place | null
+  /** The object or array that the value is in; null: it is the document itself. */
+  readonly outer: Place | null
   /** The name of a property or the index of an item. */
-  readonly #key: string | number
+  readonly key: string | number
+}
 
-  constructor(document: Document, outer: Place | null = null, key: string | number = '') {
-    this.document = document
-    this.#outer = outer
-    this.#key = key
-  }
+/** The place of a document's own value. */
+export function topOf(document: Document): Place {
+  return { document, outer: null, key: '' }
+}
 
-  /** Such as `linux.seccomp.syscalls[3].names`; empty for the document itself. Keys that are not plain words are quoted. */
-  get path(): string {
-    if (this.#outer === null) return ''
-    const key = this.#key
-    const outer = this.#outer.path
-    if (typeof key === 'number') return `${outer}[${key}]`
-    if (/^[A-Za-z_]\w*$/.test(key)) return outer === '' ? key : `${outer}.${key}`
-    return `${outer}[${JSON.stringify(key)}]`
-  }
+/** Such as `linux.seccomp.syscalls[3].names`; empty for the document itself. Keys that are not plain words are quoted. */
+export function pathOf({ outer, key }: Place): string {
+  if (outer === null) return ''
+  const path = pathOf(outer)
+  if (typeof key === 'number') return `${path}[${key}]`
+  if (/^[A-Za-z_]\w*$/.test(key)) return path === '' ? key : `${path}.${key}`
+  return `${path}[${JSON.stringify(key)}]`
 }
 
 interface Document {
@@ -64,7 +63,7 @@ export interface Parsed<T> {
  */
 export function parseJson<T>(text: string, name: string, shape: Shape<T>): Parsed<T> {
   const warnings: string[] = []
-  const value = shape(readJson(text, name), new Place({ name, warnings }))
+  const value = shape(readJson(text, name), topOf({ name, warnings }))
   return { value, warnings }
 }
 
@@ -96,10 +95,9 @@ function rawNumber(value: bigint): unknown {
 
 /** The error for a value of the wrong kind: `Cannot parse config.json: root.path is 7, expected a text`. */
 export function shapeError(value: unknown, place: Place, expected: string): BerthError {
-  const path = place.path === '' ? 'it' : place.path
   return new BerthError(
     'invalidArgument',
-    `Cannot parse ${place.document.name}: ${path} is ${show(value)}, expected ${expected}`,
+    `Cannot parse ${place.document.name}: ${pathOf(place) || 'it'} is ${show(value)}, expected ${expected}`,
   )
 }
 
@@ -137,9 +135,8 @@ export function matching(pattern: RegExp): Shape<string> {
 /** One of a few texts. */
 export function oneOf<const T extends string>(allowed: readonly T[]): Shape<T> {
   return (value, place) => {
-    const found = allowed.find(each => each === value)
-    if (found === undefined) throw shapeError(value, place, `one of ${allowed.join(', ')}`)
-    return found
+    if (!allowed.includes(value as T)) throw shapeError(value, place, `one of ${allowed.join(', ')}`)
+    return value as T
   }
 }
 
@@ -181,11 +178,18 @@ export function list<T>(item: Shape<T>, minItems = 0): Shape<readonly T[]> {
   return (value, place) => {
     if (!Array.isArray(value)) throw shapeError(value, place, 'an array')
     if (value.length < minItems) throw shapeError(value, place, `an array of at least ${minItems}`)
-    return value.map((each, index) => item(each, new Place(place.document, place, index)))
+    return value.map((each, index) => item(each, { document: place.document, outer: place, key: index }))
   }
 }
 
-export const texts: Shape<readonly string[]> = list(text)
+/** Lists of texts are most of what documents are made of, so that only a wrong item is given a place. */
+export const texts: Shape<readonly string[]> = (value, place) => {
+  if (!Array.isArray(value)) throw shapeError(value, place, 'an array')
+  for (let index = 0; index < value.length; index++) {
+    if (typeof value[index] !== 'string') text(value[index], { document: place.document, outer: place, key: index })
+  }
+  return value
+}
 
 /** An object whose keys are free and whose values have one shape. */
 export function map<T>(item: Shape<T>): Shape<Readonly<Record<string, T>>> {
@@ -203,7 +207,7 @@ export function object<T>(properties: Properties<T>): Shape<T> {
   let requiredNames: readonly string[] | null = null
   return (value, place) => {
     const source = plainObject(value, place)
-    requiredNames ??= Object.keys(shapes).filter(name => typeof shapes[name] !== 'function')
+    requiredNames ??= namesOfRequired(shapes)
     for (const name of requiredNames) {
       if (!Object.hasOwn(source, name) || source[name] === null) throw missingError(name, place)
     }
@@ -212,13 +216,21 @@ export function object<T>(properties: Properties<T>): Shape<T> {
       const each = source[name]
       const shape = Object.hasOwn(shapes, name) ? shapes[name] : undefined
       if (shape === undefined) {
-        place.document.warnings.push(`${place.document.name}: unknown property ${below(place, name).path} is ignored`)
+        place.document.warnings.push(
+          `${place.document.name}: unknown property ${pathOf(below(place, name))} is ignored`,
+        )
       } else if (each !== null) {
         result[name] = (typeof shape === 'function' ? shape : shape.required)(each, below(place, name))
       }
     }
     return result as T
   }
+}
+
+function namesOfRequired(shapes: Readonly<Record<string, Shape<unknown> | Required<unknown>>>): readonly string[] {
+  const names: string[] = []
+  for (const name of Object.keys(shapes)) if (typeof shapes[name] !== 'function') names.push(name)
+  return names
 }
 
 /**
@@ -258,7 +270,8 @@ function checkDepth(value: unknown, place: Place, limit: number): void {
 }
 
 function missingError(name: string, place: Place): BerthError {
-  const { path, document } = below(place, name)
+  const path = pathOf(below(place, name))
+  const { document } = place
   return new BerthError('invalidArgument', `Cannot parse ${document.name}: ${path} is absent, expected it to be there`)
 }
 
@@ -267,8 +280,9 @@ function plainObject(value: unknown, place: Place): Readonly<Record<string, unkn
   return value as Readonly<Record<string, unknown>>
 }
 
-function below(place: Place, key: string): Place {
-  return new Place(place.document, place, key)
+/** The place of a property. */
+export function below(place: Place, key: string): Place {
+  return { document: place.document, outer: place, key }
 }
 
 /** A shape that is put together when it is first used: for what documents rarely have. */

@@ -10,6 +10,7 @@ import {
   matching,
   object,
   oneOf,
+  pathOf,
   required,
   type Shape,
   text,
@@ -55,7 +56,7 @@ const modeBits = integer(0, 0o177777)
 const fileMode: Shape<number> = (value, place) => {
   const mode = modeBits(value, place)
   if (mode > 0o777) {
-    place.document.warnings.push(`${place.document.name}: bits of ${place.path} above 0777 are ignored`)
+    place.document.warnings.push(`${place.document.name}: bits of ${pathOf(place)} above 0777 are ignored`)
   }
   return mode & 0o777
 }

@@ -123,31 +123,34 @@ export function argsOf(step: Step): [ArgKind, unknown, string][] {
 
 /** What has a length of its own: a text, a list of them, bytes. */
 function encodeRun(frame: Frame, kind: ArgKind, value: unknown): void {
+  if (kind === 'texts') encodeTexts(frame, value as readonly string[])
+  else if (typeof value === 'string') encodeText(frame, kind === 'bytes' ? value : withoutNul(value), kind !== 'bytes')
+  else encodeBytes(frame, bytesOf(kind, value))
+}
+
+function bytesOf(kind: ArgKind, value: unknown): Uint8Array {
   switch (kind) {
     case 'ids':
-      return encodeBytes(frame, packU32(value as readonly number[]))
+      return new Uint8Array(new Uint32Array(value as readonly number[]).buffer)
     case 'slots':
-      return encodeBytes(frame, packU16((value as readonly Slot[]).map(slot => slot.index)))
+      return new Uint8Array(new Uint16Array((value as readonly Slot[]).map(slot => slot.index)).buffer)
     case 'joins':
-      return encodeBytes(frame, packU32((value as readonly Join[]).flatMap(join => [join.slot.index, join.type])))
-    case 'texts':
-      return encodeTexts(frame, value as readonly string[])
-    case 'bytes':
-    case 'bpf':
-      return typeof value === 'string' ? encodeText(frame, value, 0) : encodeBytes(frame, value as Uint8Array)
+      return new Uint8Array(
+        new Uint32Array((value as readonly Join[]).flatMap(join => [join.slot.index, join.type])).buffer,
+      )
     default:
-      return encodeText(frame, withoutNul(value as string), 1)
+      return value as Uint8Array
   }
 }
 
-/** A length and the text as UTF-8, with `nulCount` NULs behind it that the length does not count. */
-function encodeText(frame: Frame, value: string, nulCount: number): void {
+/** A length and the text as UTF-8; `terminated`: with a NUL behind it that the length does not count. */
+function encodeText(frame: Frame, value: string, terminated: boolean): void {
   // No UTF-16 unit takes more than three bytes of UTF-8.
   makeRoom(frame, 8 + 3 * value.length + 8)
   const at = frame.length
   const { written } = encoder.encodeInto(value, frame.bytes.subarray(at + 8))
   frame.view.setUint32(at, written, true)
-  frame.length = (at + 8 + written + nulCount + 7) & ~7
+  frame.length = (at + 8 + written + (terminated ? 1 : 0) + 7) & ~7
 }
 
 function encodeBytes(frame: Frame, value: Uint8Array): void {
@@ -163,7 +166,7 @@ function encodeTexts(frame: Frame, values: readonly string[]): void {
   let joined = ''
   for (const value of values) joined += `${withoutNul(value)}\0`
   const at = frame.length
-  encodeText(frame, joined, 0)
+  encodeText(frame, joined, false)
   frame.view.setUint32(at + 4, frame.view.getUint32(at, true), true)
   frame.view.setUint32(at, values.length, true)
 }
@@ -171,20 +174,4 @@ function encodeTexts(frame: Frame, values: readonly string[]): void {
 function withoutNul(text: string): string {
   if (text.includes('\0')) throw new TypeError(`Cannot encode text ${JSON.stringify(text)}: it holds a NUL`)
   return text
-}
-
-function packU32(values: readonly number[]): Uint8Array {
-  const view = new DataView(new ArrayBuffer(4 * values.length))
-  values.forEach((value, index) => {
-    view.setUint32(4 * index, value, true)
-  })
-  return new Uint8Array(view.buffer)
-}
-
-function packU16(values: readonly number[]): Uint8Array {
-  const view = new DataView(new ArrayBuffer(2 * values.length))
-  values.forEach((value, index) => {
-    view.setUint16(2 * index, value, true)
-  })
-  return new Uint8Array(view.buffer)
 }

@@ -93,9 +93,10 @@ export interface ContainerInput {
 
 /** The namespace of a kind in a config: made new, joined by path, or the runtime's own (null). */
 export function namespaceOf(spec: RuntimeSpec, type: NamespaceType): { readonly path: string | null } | null {
-  const found = spec.linux?.namespaces?.find(namespace => namespace.type === type)
-  if (found === undefined) return null
-  return { path: found.path === undefined || found.path === '' ? null : found.path }
+  for (const found of spec.linux?.namespaces ?? []) {
+    if (found.type === type) return { path: found.path === undefined || found.path === '' ? null : found.path }
+  }
+  return null
 }
 
 /** Whether the config makes a new namespace of this kind. */

@@ -1,7 +1,7 @@
 import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { BerthError, messageOf } from '../../lib/error.ts'
-import { flag, map, object, Place, type Shape, text } from '../../lib/json-shape.ts'
+import { flag, map, object, type Shape, text, topOf } from '../../lib/json-shape.ts'
 
 /** Where the signatures of a repository are. */
 export interface SignaturePlaces {
@@ -104,7 +104,7 @@ function readFile(path: string): WireFile {
       cause: error,
     })
   }
-  return value === null || value === undefined ? {} : file(value, new Place({ name: path, warnings: [] }))
+  return value === null || value === undefined ? {} : file(value, topOf({ name: path, warnings: [] }))
 }
 
 function twice(path: string, what: string): BerthError {

@@ -1,13 +1,15 @@
 import { BerthError } from '../../lib/error.ts'
 import { duplicateName } from '../../lib/json-duplicate.ts'
 import {
+  below,
   exactObject,
   list,
   map,
   object,
   oneOf,
-  Place,
+  type Place,
   parseJson,
+  pathOf,
   required,
   type Shape,
   shapeError,
@@ -58,7 +60,7 @@ const policy: Shape<TrustPolicy> = (value, place) => {
   for (const [transport, scopes] of Object.entries(transports)) {
     for (const scope of Object.keys(scopes)) {
       const problem = scopeProblem(transport, scope)
-      if (problem !== null) throw shapeError(scope, at(at(place, 'transports'), transport), problem)
+      if (problem !== null) throw shapeError(scope, below(below(place, 'transports'), transport), problem)
     }
   }
   const entries = Object.entries(transports).map(
@@ -138,7 +140,7 @@ const sigstoreSigned: Shape<SigstoreSigned> = (value, place) => {
   if (pki !== undefined)
     throw new BerthError(
       'notImplemented',
-      `Cannot use ${place.document.name}: ${place.path}.pki is not supported, expected keys or fulcio`,
+      `Cannot use ${place.document.name}: ${pathOf(place)}.pki is not supported, expected keys or fulcio`,
     )
   const rekorKeys = keySources(wire, REKOR_NAMES, place)
   if (rekorKeys.length > 1) throw shapeError(value, place, `at most one of ${REKOR_NAMES.join(', ')}`)
@@ -158,7 +160,7 @@ function signerOf(
   // Such a certificate holds for minutes: only a log can say that the signature was made in them.
   if (rekor === null) throw shapeError(wire, place, 'a key of the log (rekorPublicKeyPath or …Data) beside fulcio')
   const { caPath, caData, oidcIssuer, subjectEmail } = fulcio
-  const authority = oneKeySource({ caPath, caData }, ['caPath', 'caData'], at(place, 'fulcio'))
+  const authority = oneKeySource({ caPath, caData }, ['caPath', 'caData'], below(place, 'fulcio'))
   return { kind: 'fulcio', authority, oidcIssuer, subjectEmail }
 }
 
@@ -188,7 +190,7 @@ function keySources(wire: KeyProperties, names: readonly string[], place: Place)
     const value = wire[name]
     if (value === undefined || value === null) return []
     const values = typeof value === 'string' ? [value] : value
-    const where = at(place, name)
+    const where = below(place, name)
     if (values.length === 0) throw shapeError(value, where, 'an array of at least 1')
     return [
       /Datas?$/.test(name) ? { kind: 'data', data: values.map(each => decoded(each, where)) } : filesOf(values, where),
@@ -311,8 +313,4 @@ function scopeProblem(transport: string, scope: string): string | null {
   const path = scope.split('/')
   const isClean = scope.startsWith('/') && scope !== '/' && !path.slice(1).some(each => ['', '.', '..'].includes(each))
   return isClean ? null : 'an absolute path without ".", ".." and a slash at its end, and not "/"'
-}
-
-function at(place: Place, step: string): Place {
-  return new Place(place.document, place, step)
 }
