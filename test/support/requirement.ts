@@ -2,8 +2,9 @@
 
 import { test } from 'bun:test'
 import { spawnSync } from 'node:child_process'
-import { readFileSync, statfsSync } from 'node:fs'
+import { mkdtempSync, readFileSync, rmSync, statfsSync } from 'node:fs'
 import { release, tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { skippedName } from './junit.ts'
 
 /** A capability that `requirement()` can look for. */
@@ -22,6 +23,7 @@ type Feature =
   | 'userns'
   | 'overlay'
   | 'idmapped mounts'
+  | 'int 0x80'
   | 'vm'
 
 /** What was found; `reason` says what is missing, and is empty when nothing is. */
@@ -47,6 +49,8 @@ const PROBES: Readonly<Record<Feature, () => Requirement>> = {
   userns: () => succeeds(['unshare', '--user', '--map-root-user', 'true'], 'needs user namespaces'),
   overlay: () => unless(/\toverlay$/m.test(read('/proc/filesystems')), 'needs overlayfs in the kernel'),
   'idmapped mounts': () => unless(canIdmap(), `needs a file system with idmapped mounts under ${tmpdir()}`),
+  'int 0x80': () =>
+    unless(canCallAs32Bit(), 'needs a C compiler, and a machine that takes the system calls of 32-bit programs'),
   vm: () => unless(process.env['BERTH_TEST_VM'] === '1', 'needs the VM of npm run test:vm'),
 }
 
@@ -135,4 +139,20 @@ const IDMAP_SINCE: Readonly<Record<number, string>> = {
 function canIdmap(): boolean {
   const since = IDMAP_SINCE[statfsSync(tmpdir()).type]
   return since !== undefined && kernelIsAtLeast(since)
+}
+
+/** getpid(2) by its 32-bit number: a kernel may be built without such calls, and some hypervisors end the program. */
+const GETPID_32_BIT =
+  'int main(void) { int pid; __asm__ volatile("int $0x80" : "=a"(pid) : "a"(20)); return pid <= 0; }'
+
+function canCallAs32Bit(): boolean {
+  if (process.arch !== 'x64') return false
+  const directory = mkdtempSync(join(tmpdir(), 'berth-int80-'))
+  const program = join(directory, 'getpid')
+  try {
+    const { status } = spawnSync('cc', ['-x', 'c', '-o', program, '-'], { input: GETPID_32_BIT })
+    return status === 0 && spawnSync(program).status === 0
+  } finally {
+    rmSync(directory, { recursive: true })
+  }
 }
