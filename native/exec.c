@@ -69,7 +69,7 @@ int run_stage(struct context *ctx, enum stage stage)
     for (uint32_t i = 0; i < ctx->plan.step_count[stage]; i++) {
         const struct step *step = &ctx->plan.steps[stage][i];
         ctx->stage = stage;
-        ctx->step = i;
+        ctx->step = stage == STAGE_HOST ? ctx->begun.step_count[stage] + i : i;
         int error = run_step(ctx, step);
         if (error >= 0) {
             i += step->skip_on_success;
@@ -84,9 +84,15 @@ int run_stage(struct context *ctx, enum stage stage)
     return 0;
 }
 
-void run_undo(struct context *ctx)
+static void undo_plan(struct context *ctx, const struct plan *plan)
 {
     ctx->stage = STAGE_UNDO;
-    for (ctx->step = 0; ctx->step < ctx->plan.step_count[STAGE_UNDO]; ctx->step++)
-        run_step(ctx, &ctx->plan.steps[STAGE_UNDO][ctx->step]);
+    for (ctx->step = 0; ctx->step < plan->step_count[STAGE_UNDO]; ctx->step++)
+        run_step(ctx, &plan->steps[STAGE_UNDO][ctx->step]);
+}
+
+void run_undo(struct context *ctx)
+{
+    undo_plan(ctx, &ctx->begun);
+    undo_plan(ctx, &ctx->plan);
 }

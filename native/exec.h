@@ -16,6 +16,7 @@
 /* Launcher, child or helper; each process has its own copy. */
 struct context {
     struct plan plan;
+    struct plan begun;   /* mode run: what came ahead of the plan and has been executed; memory NULL: nothing did */
     enum stage stage;
     uint32_t step;
     int slots[PLAN_MAX_SLOTS];

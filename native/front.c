@@ -210,6 +210,7 @@ int front_finish(struct context *ctx, int status)
 {
     const char *why;
     ctx->is_helper = true;
+    memset(&ctx->begun, 0, sizeof ctx->begun);
     ctx->report = open("/dev/null", O_WRONLY | O_CLOEXEC);
     if (read_frame(ctx, &why) <= 0)
         return front_follow(ctx);

@@ -92,8 +92,11 @@ static int decode_frame(struct context *ctx, const char **why)
     return error;
 }
 
+/* Nothing of the frame has been executed, but what came ahead of it may have been. */
 static void refuse_frame(struct context *ctx, int error, const char *why)
 {
+    memset(&ctx->plan, 0, sizeof ctx->plan);
+    run_undo(ctx);
     ctx->stage = STAGE_COUNT; /* no stage's */
     ctx->step = PLAN_NO_STEP;
     ctx->message_bytes = 0;
@@ -101,8 +104,32 @@ static void refuse_frame(struct context *ctx, int error, const char *why)
     send_errno_record(ctx, RECORD_FAIL, -error); /* EPIPE: nobody is left to tell. */
 }
 
+/* In mode run TypeScript may send the first steps ahead of the plan, which has the clone. A second time without one, it
+ * gives the plan up. */
+static bool is_beginning(const struct context *ctx)
+{
+    if (!ctx->front || ctx->is_helper)
+        return false;
+    for (uint32_t i = 0; i < ctx->plan.step_count[STAGE_HOST]; i++)
+        if (ctx->plan.steps[STAGE_HOST][i].op == OP_clone)
+            return false;
+    return true;
+}
+
+static int begin_plan(struct context *ctx)
+{
+    int error = ctx->begun.memory ? -ECANCELED : run_stage(ctx, STAGE_HOST);
+    if (error >= 0) {
+        ctx->begun = ctx->plan;
+        memset(&ctx->plan, 0, sizeof ctx->plan);
+    }
+    return error;
+}
+
 static int run_plan(struct context *ctx)
 {
+    if (is_beginning(ctx))
+        return begin_plan(ctx);
     int error = run_stage(ctx, STAGE_HOST);
     if (error >= 0)
         error = run_stage(ctx, STAGE_PARENT);
@@ -164,6 +191,8 @@ static int run_frames(struct context *ctx)
         if (error <= 0)
             return refuse_frame(ctx, error ? error : -EINVAL, why), 1;
         bool good = run_frame(ctx);
+        if (good && ctx->begun.memory && !ctx->plan.memory)
+            continue;
         if (!ctx->is_helper)
             return !good;
         munmap(ctx->plan.memory, ctx->plan.memory_bytes);

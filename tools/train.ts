@@ -21,25 +21,39 @@ function record(kind: number, payload: number | null): Uint8Array {
   return new Uint8Array(bytes.buffer)
 }
 
-/** Reads until `isEnough`; our end of the connection does not block. */
-async function readUntil(fd: number, isEnough: (bytes: Buffer) => boolean): Promise<void> {
-  const deadline = performance.now() + TIMEOUT_MS
-  const chunk = Buffer.alloc(64 * 1024)
-  for (let all = Buffer.alloc(0); !isEnough(all); ) {
-    try {
-      const count = readSync(fd, chunk)
-      if (count === 0) return
-      all = Buffer.concat([all, chunk.subarray(0, count)])
-    } catch (error) {
-      if ((error as NodeJS.ErrnoException).code !== 'EAGAIN') throw error
-      if (performance.now() > deadline) throw new Error('Cannot train berth: it does not answer', { cause: error })
-      await Bun.sleep(1)
-    }
-  }
-}
+/** What comes from the program, piece by piece; our end of the connection does not block. */
+class Incoming {
+  readonly #fd: number
+  #pending = Buffer.alloc(0)
 
-function isFrame(bytes: Buffer): boolean {
-  return bytes.length > FRAME_BYTES_AT + 4 && bytes.length >= bytes.readUInt32LE(FRAME_BYTES_AT)
+  constructor(fd: number) {
+    this.#fd = fd
+  }
+
+  /** The next bytes; fewer only where there are no more to come. */
+  async take(byteCount: number): Promise<Buffer> {
+    const deadline = performance.now() + TIMEOUT_MS
+    const chunk = Buffer.alloc(64 * 1024)
+    while (this.#pending.length < byteCount) {
+      try {
+        const count = readSync(this.#fd, chunk)
+        if (count === 0) break
+        this.#pending = Buffer.concat([this.#pending, chunk.subarray(0, count)])
+      } catch (error) {
+        if ((error as NodeJS.ErrnoException).code !== 'EAGAIN') throw error
+        if (performance.now() > deadline) throw new Error('Cannot train berth: it does not answer', { cause: error })
+        await Bun.sleep(1)
+      }
+    }
+    const taken = this.#pending.subarray(0, byteCount)
+    this.#pending = this.#pending.subarray(byteCount)
+    return taken
+  }
+
+  async takeFrame(): Promise<void> {
+    const start = await this.take(FRAME_BYTES_AT + 4)
+    await this.take(start.readUInt32LE(FRAME_BYTES_AT) - start.length)
+  }
 }
 
 async function train(berth: string, directory: string, order: string): Promise<void> {
@@ -56,12 +70,15 @@ async function train(berth: string, directory: string, order: string): Promise<v
   })
   const [fd] = child.stdio.slice(3)
   if (typeof fd !== 'number') throw new Error('Cannot train berth: no connection to it')
-  await readUntil(fd, isFrame)
+  const incoming = new Incoming(fd)
+  // The beginning of the plan, and the rest of it.
+  await incoming.takeFrame()
+  await incoming.takeFrame()
   writeSync(fd, record(RECORD.pid, process.pid))
   writeSync(fd, record(RECORD.ask, ASK_RECORD))
-  await readUntil(fd, bytes => bytes.length > 0)
+  await incoming.take(1)
   writeSync(fd, record(RECORD.done, null))
-  await readUntil(fd, isFrame)
+  await incoming.takeFrame()
   if ((await child.exited) !== 0) throw new Error('Cannot train berth: it failed')
 }
 

@@ -1,4 +1,6 @@
 import { closeSync, readSync, writeSync } from 'node:fs'
+import { encodePlan } from '../plan/encode.ts'
+import { hostPlan, type Plan } from '../plan/step.ts'
 import type { LauncherConnection } from './launch-conversation.ts'
 import { type Record, RecordParser } from './record.ts'
 
@@ -17,6 +19,7 @@ export class GivenLauncher implements LauncherConnection, AsyncDisposable {
   #queue: Record[] = []
   #isOpen = true
   #hasPlan = false
+  #hasBeginning = false
 
   constructor(fd: number) {
     this.#fd = fd
@@ -26,10 +29,25 @@ export class GivenLauncher implements LauncherConnection, AsyncDisposable {
     return process.ppid
   }
 
-  /** See {@link LauncherConnection}. It can't be gone: we are killed with it. */
+  /** See {@link LauncherConnection}. */
+  async begin(plan: Plan): Promise<void> {
+    this.#write(encodePlan(plan))
+    this.#hasBeginning = true
+  }
+
+  /** See {@link LauncherConnection}. */
   async send(bytes: Uint8Array): Promise<void> {
     this.#hasPlan = true
-    for (let at = 0; at < bytes.length; ) at += writeSync(this.#fd, bytes, at)
+    this.#write(bytes)
+  }
+
+  #write(bytes: Uint8Array): void {
+    try {
+      for (let at = 0; at < bytes.length; ) at += writeSync(this.#fd, bytes, at)
+    } catch (error) {
+      // The beginning has failed meanwhile. The launcher itself can't be gone: we are killed with it.
+      if ((error as NodeJS.ErrnoException).code !== 'EPIPE') throw error
+    }
   }
 
   async next(): Promise<Record | null> {
@@ -37,9 +55,19 @@ export class GivenLauncher implements LauncherConnection, AsyncDisposable {
     for (;;) {
       const record = this.#queue.shift()
       if (record !== undefined) return record
-      const count = readSync(this.#fd, buffer)
+      const count = this.#read(buffer)
       if (count === 0) return null
       this.#queue = this.#parser.push(buffer.subarray(0, count))
+    }
+  }
+
+  #read(buffer: Uint8Array): number {
+    try {
+      return readSync(this.#fd, buffer)
+    } catch (error) {
+      // After all that it had to say: it has ended the connection and not read what we sent last.
+      if ((error as NodeJS.ErrnoException).code === 'ECONNRESET') return 0
+      throw error
     }
   }
 
@@ -52,8 +80,13 @@ export class GivenLauncher implements LauncherConnection, AsyncDisposable {
     this.#isOpen = false
   }
 
-  /** Without a plan it only waits for our end, and passes signals on to us meanwhile. */
+  /** Without a plan it only waits for our end, and passes signals on to us meanwhile; what it has begun it undoes before. */
   async [Symbol.asyncDispose](): Promise<void> {
-    if (!this.#hasPlan) this.close()
+    if (this.#hasPlan) return
+    if (this.#hasBeginning) {
+      this.#write(encodePlan(hostPlan([], 0)))
+      while ((await this.next()) !== null);
+    }
+    this.close()
   }
 }

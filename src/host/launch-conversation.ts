@@ -7,6 +7,8 @@ import type { Record } from './record.ts'
 
 /** Whom a launcher tells and asks on its way. */
 export interface LaunchListener {
+  /** The first steps of the plan, where the launcher has been given them: see {@link LauncherConnection.begin}. */
+  readonly begun?: Plan
   /** Told as soon as the container's process exists, while it is set up. What it throws is the answer to the plan's next `ask`. */
   readonly onPid?: (pid: number) => void
   /** Answers the plan's `ask` steps; the launcher goes on when it resolves and fails when it rejects. */
@@ -27,6 +29,11 @@ export interface Launched {
 /** A berth-init that waits for its plan, or runs it. */
 export interface LauncherConnection {
   readonly pid: number
+  /**
+   * Has it carry out the first host steps of a plan while the rest is composed, and undo them with `undo` should the rest never come. A failure is told as
+   * one of the plan. Only a launcher that was there before us can.
+   */
+  readonly begin?: (plan: Plan) => Promise<void>
   /** Bytes for its fd 0. That nobody reads them any more is no failure: the end of its records says it better. */
   send(bytes: Uint8Array): Promise<void>
   /** Its next record; null at the end of them. */
@@ -44,7 +51,7 @@ export interface LauncherConnection {
  * @throws {BerthError} cancelled: the launcher died; the rejection of `onAsk`
  */
 export async function converse(launcher: LauncherConnection, plan: Plan, options: LaunchListener): Promise<Launched> {
-  await launcher.send(encodePlan(plan))
+  await launcher.send(encodePlan(options.begun === undefined ? plan : without(options.begun, plan)))
   let pid = 0
   let refusal: unknown = null
   const warnings: StepFailure[] = []
@@ -79,6 +86,11 @@ export async function converse(launcher: LauncherConnection, plan: Plan, options
         return { pid, launcherPid: launcher.pid, warnings, exited: () => exitOf(launcher) }
     }
   }
+}
+
+/** What of a plan is left to be done. */
+function without(begun: Plan, plan: Plan): Plan {
+  return { ...plan, host: plan.host.slice(begun.host.length), undo: plan.undo.slice(begun.undo.length) }
 }
 
 function refusing(refusal: unknown): LaunchListener {

@@ -81,11 +81,11 @@ describe('composeContainer()', () => {
       "--- host ---
         0  open("/proc", O_DIRECTORY|O_PATH, 0) = @proc of the host  # keep the host's procfs for settings of the child
         1  check_fs(@proc of the host, proc)  # make sure that it is procfs
-        2  open("/run/berth/web", O_DIRECTORY|O_PATH, 0) = @state directory  # find the container's state directory
-        3  listen(@state directory, "start.sock", 0600) = @start socket  # make the socket at which the process waits for start
-        4  mkdir(AT_FDCWD, "/sys/fs/cgroup/berth/web", 0755)  # make the cgroup
-        5  write(AT_FDCWD, "/sys/fs/cgroup/berth/web/pids.max", "4096")  # limit pids.max
-        6  open("/sys/fs/cgroup/berth/web", O_DIRECTORY|O_PATH, 0) = @cgroup  # find it for clone3
+        2  mkdir(AT_FDCWD, "/sys/fs/cgroup/berth/web", 0755)  # make the cgroup
+        3  write(AT_FDCWD, "/sys/fs/cgroup/berth/web/pids.max", "4096")  # limit pids.max
+        4  open("/sys/fs/cgroup/berth/web", O_DIRECTORY|O_PATH, 0) = @cgroup  # find it for clone3
+        5  open("/run/berth/web", O_DIRECTORY|O_PATH, 0) = @state directory  # find the container's state directory
+        6  listen(@state directory, "start.sock", 0600) = @start socket  # make the socket at which the process waits for start
         7  open_tree(AT_FDCWD, "/var/lib/web", OPEN_TREE_CLONE|AT_RECURSIVE|OPEN_TREE_CLOEXEC) = @/data  # take /var/lib/web as a detached mount
         8  mount_setattr(@/data, "", AT_EMPTY_PATH|AT_RECURSIVE, 0, 0, MS_SLAVE, none)  # set how mounts propagate
         9  mount_setattr(@/data, "", AT_EMPTY_PATH, MOUNT_ATTR_RDONLY, 0, 0, none)  # set the attributes of the mount

@@ -2,12 +2,13 @@ import { BerthError } from '../lib/error.ts'
 import { AT_REMOVEDIR, O_DIRECTORY, O_PATH, O_RDONLY } from '../linux/open-flags.ts'
 import type { Slot } from '../plan/slots.ts'
 import { type Plan, type Step, step } from '../plan/step.ts'
+import { type Beginning, composeBeginning } from './compose-beginning.ts'
 import { type Console, composeConsole, handOverMaster, mountConsole } from './compose-console.ts'
 import type { SeccompFilter } from './compose-credentials.ts'
 import { composeDevices } from './compose-devices.ts'
 import { handover } from './compose-handover.ts'
 import { composeCreateHooks, hookSteps } from './compose-hooks.ts'
-import { composeHostname, composePaths, composeSysctl, openHostProc, refuseUnavailable } from './compose-isolation.ts'
+import { composeHostname, composePaths, composeSysctl, refuseUnavailable } from './compose-isolation.ts'
 import { composeMounts } from './compose-mounts.ts'
 import { ASK_RECORD, composeNamespaces } from './compose-namespaces.ts'
 import { composeNetwork } from './compose-network.ts'
@@ -33,20 +34,23 @@ const STATE_FILES = [
 ] as const
 
 /**
- * The plan of a container: from its config, checked before, to the list of kernel calls that make it. Pure.
+ * The plan of a container: from its config, checked before, to the list of kernel calls that make it. Pure. `beginning` is what the
+ * builder has of it already.
  * @throws {BerthError} invalidArgument, unavailable or notImplemented, for what can't be made, naming the config's field
  */
-export function composeContainer(builder: PlanBuilder, input: ContainerInput, seccomp: SeccompFilter | null): Plan {
+export function composeContainer(
+  builder: PlanBuilder,
+  input: ContainerInput,
+  seccomp: SeccompFilter | null,
+  beginning: Beginning = composeBeginning(builder, input),
+): Plan {
   const { process } = input.spec
   if (process === undefined)
     throw new BerthError('invalidArgument', 'Cannot create the container: config.json has no process')
   refuseUnavailable(input)
-  const hostProc = openHostProc(builder)
   const listener = input.start === 'on request' ? listen(builder, input.stateDirectory) : null
   const pipes = shimPipes(builder, input, process)
-  builder.host.push(...input.cgroup.host)
-  builder.undo.push(...input.cgroup.undo)
-  composeNamespaces(builder, input, process)
+  composeNamespaces(builder, input, process, beginning)
   const hand = handover(builder)
   const root = prepareRoot(builder, input, hand)
   attachRoot(builder, input, root)
@@ -60,13 +64,13 @@ export function composeContainer(builder: PlanBuilder, input: ContainerInput, se
       'make sure that the working directory exists (process.cwd)',
     ),
   )
-  composeNetwork(builder, input, input.netDevices)
+  composeNetwork(builder, input, input.netDevices, beginning.network)
   composeCreateHooks(builder, input)
   composeHostname(builder, input)
   composePaths(builder, input, root)
   builder.child.push(...late)
   enterRoot(builder, input, root)
-  composeSysctl(builder, input, hostProc)
+  composeSysctl(builder, input, beginning.hostProc)
   // Whoever dies from here on, the container can be found again. Asked late, so that nobody waits for the answer.
   builder.parent.push(step('ask', { tag: ASK_RECORD }, 'make sure that the container is on record'))
   composeProcess(builder, {
@@ -76,7 +80,7 @@ export function composeContainer(builder: PlanBuilder, input: ContainerInput, se
     stdio: input.stdio,
     console,
     pipes: pipes?.child ?? null,
-    hostProc,
+    hostProc: beginning.hostProc,
     seccomp,
     keyring: input.newKeyring ? `_ses.${input.id}` : null,
     listener,

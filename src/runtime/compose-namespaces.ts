@@ -1,10 +1,12 @@
 import { EINVAL } from '../lib/errno.ts'
 import { formatIdMap, mapToHost } from '../linux/id-map.ts'
-import { CLONE_NEWCGROUP, CLONE_NEWTIME, NAMESPACES } from '../linux/namespaces.ts'
+import { CLONE_NEWCGROUP, CLONE_NEWNET, CLONE_NEWTIME, NAMESPACES } from '../linux/namespaces.ts'
 import { O_RDONLY } from '../linux/open-flags.ts'
 import type { Process } from '../oci/runtime-spec.ts'
 import type { TimeOffsets } from '../oci/runtime-spec-linux.ts'
+import type { Slot } from '../plan/slots.ts'
 import { type Join, step } from '../plan/step.ts'
+import type { Beginning } from './compose-beginning.ts'
 import { composeForChild } from './compose-process.ts'
 import { type ContainerInput, inUserNamespace, makesNew, namespaceOf } from './container-input.ts'
 import type { PlanBuilder } from './plan-builder.ts'
@@ -18,18 +20,29 @@ export const ASK_RECORD = 3
  * The child: new namespaces are flags of its clone, existing ones are joined by an intermediate before it, and the id maps are
  * written by the launcher, which keeps the host's privileges.
  */
-export function composeNamespaces(builder: PlanBuilder, input: ContainerInput, process: Process): void {
+export function composeNamespaces(
+  builder: PlanBuilder,
+  input: ContainerInput,
+  process: Process,
+  { network }: Beginning,
+): void {
   const { spec } = input
   const joins = openJoined(builder, input)
-  if (makesNew(spec, 'time')) makeTimeNamespace(builder, spec.linux?.timeOffsets)
+  const ownTime = makesNew(spec, 'time') ? makeTimeNamespace(builder, spec.linux?.timeOffsets) : null
   builder.clone(
     step(
       'clone',
-      { flags: cloneFlags(input), cgroup: input.cgroup.cloneInto, joins, pidfd: null },
+      { flags: cloneFlags(input, network), cgroup: input.cgroup.cloneInto, joins, pidfd: null },
       'make the container process in its new namespaces',
     ),
   )
-  restoreTimeNamespace(builder, spec)
+  if (ownTime !== null)
+    // Hooks that the launcher starts must see the host's clocks again.
+    builder.parent.push(
+      step('setns', { fd: ownTime, type: CLONE_NEWTIME }, "return to the launcher's own time namespace"),
+    )
+  if (network !== null)
+    builder.child.push(step('setns', { fd: network, type: CLONE_NEWNET }, "enter the container's network namespace"))
   settleChild(builder, input, process)
 }
 
@@ -47,18 +60,27 @@ function openJoined(builder: PlanBuilder, input: ContainerInput): Join[] {
   return joins
 }
 
-function cloneFlags(input: ContainerInput): number {
+function cloneFlags(input: ContainerInput, network: Slot | null): number {
   let flags = 0
   for (const kind of NAMESPACES) {
     // Offsets of a time namespace must be set while it is empty, so the launcher unshares it and the child is born into it.
-    if (kind.type === 'time') continue
+    if (kind.type === 'time' || (kind.type === 'network' && network !== null)) continue
     if (makesNew(input.spec, kind.type)) flags |= kind.cloneFlag
   }
   // The root of a cgroup namespace is the cgroup of the one who makes it; on v1 the child joins its cgroups only after clone.
   return (input.cgroup.unshareInChild ? flags & ~CLONE_NEWCGROUP : flags) >>> 0
 }
 
-function makeTimeNamespace(builder: PlanBuilder, offsets: TimeOffsets | undefined): void {
+/** The slot of the launcher's own one. */
+function makeTimeNamespace(builder: PlanBuilder, offsets: TimeOffsets | undefined): Slot {
+  const own = builder.slots.allocate('own time namespace')
+  builder.host.push(
+    step(
+      'open',
+      { path: '/proc/self/ns/time', flags: O_RDONLY, mode: 0, out: own },
+      "keep the launcher's own time namespace",
+    ),
+  )
   builder.host.push(step('unshare', { flags: CLONE_NEWTIME }, 'make a time namespace for the child'))
   const lines = Object.entries(offsets ?? {}).map(
     ([clock, offset]) => `${clock} ${offset.secs ?? 0} ${offset.nanosecs ?? 0}\n`,
@@ -71,20 +93,7 @@ function makeTimeNamespace(builder: PlanBuilder, offsets: TimeOffsets | undefine
         "shift the container's clocks",
       ),
     )
-}
-
-/** Hooks that the launcher starts must see the host's clocks again. */
-function restoreTimeNamespace(builder: PlanBuilder, spec: ContainerInput['spec']): void {
-  if (!makesNew(spec, 'time')) return
-  const own = builder.slots.allocate('own time namespace')
-  builder.host.unshift(
-    step(
-      'open',
-      { path: '/proc/self/ns/time', flags: O_RDONLY, mode: 0, out: own },
-      "keep the launcher's own time namespace",
-    ),
-  )
-  builder.parent.push(step('setns', { fd: own, type: CLONE_NEWTIME }, "return to the launcher's own time namespace"))
+  return own
 }
 
 /** Id maps and cgroup: what both sides must have done before the child may act. */

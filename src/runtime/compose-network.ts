@@ -22,26 +22,36 @@ export interface NetworkInput extends Pick<ContainerInput, 'spec' | 'stateDirect
 
 /**
  * The network of a container by the OCI config alone: loopback up in a new namespace, and host interfaces moved in
- * (`linux.netDevices`, found beforehand by `resolveNetDevices`).
+ * (`linux.netDevices`, found beforehand by `resolveNetDevices`). `network` is the namespace, where the launcher holds it already.
  *
  * There is no undo here: whatever fails later, the caller brings the interfaces back through the pinned namespace
  * (`returnNetDevices`), as `delete` does. The launcher's own undo could not, because it dies with the launcher.
  * @throws {BerthError} invalidArgument: devices but no network namespace of its own; forbidden: not privileged
  */
-export function composeNetwork(builder: PlanBuilder, input: NetworkInput, moves: readonly NetDeviceMove[]): void {
+export function composeNetwork(
+  builder: PlanBuilder,
+  input: NetworkInput,
+  moves: readonly NetDeviceMove[],
+  network: Slot | null = null,
+): void {
   if (makesNew(input.spec, 'network'))
     builder.child.push(step('netlink', netlinkArgs(setLink({ index: LOOPBACK_IFINDEX }, { up: true })), 'set lo up'))
   if (moves.length === 0) return
   checkMovable(input, moves)
-  const netns = builder.slots.allocate('container network namespace')
-  builder.parent.push(
-    step('open_child', { name: 'ns/net', flags: O_RDONLY, out: netns }, "find the container's network namespace"),
-  )
+  const netns = network ?? findNetwork(builder)
   if (makesNew(input.spec, 'network')) builder.parent.push(...pinSteps(builder.slots, netns, input.stateDirectory))
   for (const move of moves) builder.parent.push(moveStep(move, netns))
   const tag = builder.tag()
   builder.parent.push(step('post', { tag }, 'say that the network devices are there'))
   builder.child.push(step('await', { tag }, 'wait for the network devices'), ...moves.map(configureStep))
+}
+
+function findNetwork(builder: PlanBuilder): Slot {
+  const netns = builder.slots.allocate('container network namespace')
+  builder.parent.push(
+    step('open_child', { name: 'ns/net', flags: O_RDONLY, out: netns }, "find the container's network namespace"),
+  )
+  return netns
 }
 
 function checkMovable(input: NetworkInput, moves: readonly NetDeviceMove[]): void {

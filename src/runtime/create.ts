@@ -11,11 +11,12 @@ import { planTail } from '../plan/plan-tail.ts'
 import type { Plan } from '../plan/step.ts'
 import type { PlanTail } from '../plan/step-error.ts'
 import { type Bundle, readBundle } from './bundle.ts'
+import { type Beginning, composeBeginning } from './compose-beginning.ts'
 import { composeCgroup } from './compose-cgroup.ts'
 import { composeContainer } from './compose-container.ts'
 import type { SeccompFilter } from './compose-credentials.ts'
 import { ASK_ID_MAPS, ASK_RECORD, ASK_SCOPE } from './compose-namespaces.ts'
-import { type Ending, makesNew, namespaceOf, type RootSource } from './container-input.ts'
+import { type ContainerInput, type Ending, makesNew, namespaceOf, type RootSource } from './container-input.ts'
 import type { Front } from './front.ts'
 import { type PendingSources, readHostFacts } from './host-facts.ts'
 import { writeIdMaps } from './id-maps.ts'
@@ -62,6 +63,12 @@ export interface CreatedContainer extends Launched {
   readonly record: ContainerRecord
 }
 
+/** A plan that has been begun: what is known of the machine, and the first steps. */
+interface Ground extends Pick<ContainerInput, 'facts' | 'cgroup' | 'cgroupLocation' | 'netDevices'> {
+  readonly builder: PlanBuilder
+  readonly beginning: Beginning
+}
+
 /** A plan and what it takes to carry it out. */
 export interface PreparedContainer {
   readonly plan: Plan
@@ -99,18 +106,28 @@ export async function createContainer(id: string, options: CreateOptions, known?
     }
     await runPoststopHooks(bundle.spec.hooks?.poststop, stateAfterFailure(id, bundle), options.warn)
   })
-  await using launcher =
+  await using launcher: LauncherConnection & AsyncDisposable =
     options.launcher ??
     new (await import('../host/launcher.ts')).Launcher({
       stdio: options.stdio,
       preservedFds: options.preservedFds,
       staysAsShim: options.ending.kind === 'serve',
     })
-  const prepared = await prepareContainer(id, bundle, directory.path, options)
-  traces = { cgroup: prepared.location, netDevices: prepared.netDevices, launcher: processIdentity(launcher.pid) }
-  directory.note(traces)
+  const ground = await prepareGround(id, bundle, options)
+  // Who wants to see the plan before it runs sees all of it.
+  const begun = launcher.begin === undefined || options.onPlan !== undefined ? null : ground.builder.sofar()
+  if (begun !== null) {
+    traces = tracesOf(ground, launcher)
+    directory.note(traces)
+    await launcher.begin?.(begun)
+  }
+  const prepared = await composeOn(ground, id, bundle, directory.path, options)
+  if (begun === null) {
+    traces = tracesOf(ground, launcher)
+    directory.note(traces)
+  }
   if (options.debug !== undefined) options.debug((await import('../plan/print.ts')).printPlan(prepared.plan))
-  const created = await runPlan(id, bundle, directory, prepared, options, launcher)
+  const created = await runPlan(id, bundle, directory, { ...prepared, begun }, options, launcher)
   undo.move()
   return created
 }
@@ -121,6 +138,11 @@ function stateAfterFailure(id: string, { spec, path }: Bundle): RuntimeState {
   return { ociVersion, id, pid: 0, status: 'stopped', bundle: path, ...(annotations !== undefined && { annotations }) }
 }
 
+/** What carrying out the plan may leave outside. */
+function tracesOf({ cgroupLocation, netDevices }: Ground, launcher: LauncherConnection): Traces {
+  return { cgroup: cgroupLocation, netDevices, launcher: processIdentity(launcher.pid) }
+}
+
 /** Everything up to the plan: reads the machine, changes nothing. What `explain` prints. */
 export async function prepareContainer(
   id: string,
@@ -128,6 +150,10 @@ export async function prepareContainer(
   stateDirectory: string,
   options: CreateOptions,
 ): Promise<PreparedContainer> {
+  return await composeOn(await prepareGround(id, bundle, options), id, bundle, stateDirectory, options)
+}
+
+async function prepareGround(id: string, bundle: Bundle, options: CreateOptions): Promise<Ground> {
   const { spec } = bundle
   const facts = readHostFacts(spec, bundle.path, options.pending)
   const manager: CgroupManagerKind = options.systemdCgroup ? 'systemd' : 'cgroupfs'
@@ -135,28 +161,36 @@ export async function prepareContainer(
     manager === 'systemd'
       ? await (await import('../host/cgroup/open-cgroup.ts')).findSystemd(!facts.privileged)
       : undefined
-  const location = resolveCgroupPath(facts.cgroups, spec.linux?.cgroupsPath, id, manager, place)
+  const cgroupLocation = resolveCgroupPath(facts.cgroups, spec.linux?.cgroupsPath, id, manager, place)
   const builder = new PlanBuilder(options.preservedFds)
   const cgroup = composeCgroup({
-    location,
+    location: cgroupLocation,
     resources: spec.linux?.resources ?? {},
     slots: builder.slots,
     privileged: options.rootless == null ? facts.privileged : !options.rootless,
     ownerUid: cgroupOwner(spec),
   })
   const netDevices = await findNetDevices(bundle)
+  const beginning = composeBeginning(builder, { spec, cgroup })
+  return { facts, cgroup, cgroupLocation, netDevices, builder, beginning }
+}
+
+async function composeOn(
+  { builder, beginning, ...ground }: Ground,
+  id: string,
+  bundle: Bundle,
+  stateDirectory: string,
+  options: CreateOptions,
+): Promise<PreparedContainer> {
   const plan = composeContainer(
     builder,
     {
+      ...ground,
       id,
-      spec,
+      spec: bundle.spec,
       bundle: bundle.path,
       stateDirectory,
       root: options.rootSource ?? { kind: 'directory', path: bundle.root },
-      facts,
-      cgroup,
-      cgroupLocation: location,
-      netDevices,
       stdio: {
         pipes: pipesAmong(options.stdio),
         consoleSocket: options.consoleSocket,
@@ -168,21 +202,28 @@ export async function prepareContainer(
       newKeyring: options.newKeyring,
     },
     await filterOf(id, bundle, options.debug),
+    beginning,
   )
   const seen = options.onPlan?.(plan) ?? plan
-  return { plan: seen, location, netDevices, afterStart: await planTail(seen) }
+  return {
+    plan: seen,
+    location: ground.cgroupLocation,
+    netDevices: ground.netDevices,
+    afterStart: await planTail(seen),
+  }
 }
 
 async function runPlan(
   id: string,
   bundle: Bundle,
   directory: StateDirectory,
-  prepared: PreparedContainer,
+  prepared: PreparedContainer & { readonly begun: Plan | null },
   options: CreateOptions,
   launcher: LauncherConnection,
 ): Promise<CreatedContainer> {
   let record: ContainerRecord | null = null
   const talk: LaunchOptions = {
+    ...(prepared.begun !== null && { begun: prepared.begun }),
     stdio: options.stdio,
     preservedFds: options.preservedFds,
     onPid: pid => {

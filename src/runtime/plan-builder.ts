@@ -1,5 +1,5 @@
 import { SlotTable } from '../plan/slots.ts'
-import type { Plan, Step, StepOf } from '../plan/step.ts'
+import { hostPlan, type Plan, type Step, type StepOf } from '../plan/step.ts'
 
 /** A plan in the making: the composers append to its stages in the order in which they are called. */
 export class PlanBuilder {
@@ -24,6 +24,11 @@ export class PlanBuilder {
   /** The step that makes the child. It ends the host stage whenever it was composed, so that the child inherits all of its slots. */
   clone(step: StepOf<'clone'>): void {
     this.#clone = step
+  }
+
+  /** What there is of the stages of the launcher, as a plan of its own. */
+  sofar(): Plan {
+    return { ...hostPlan(this.host.slice(), this.slots.count), undo: this.undo.slice() }
   }
 
   finish(): Plan {

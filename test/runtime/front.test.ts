@@ -142,6 +142,32 @@ describe('berth-runc run', () => {
     expect(machine.leftovers()).toEqual([])
   })
 
+  test('says which step of the plan has failed, also of those that came ahead of the rest, and leaves nothing', async () => {
+    await using machine = new Machine([FRONT])
+    const [bundle, id] = bundleOf(machine, 'true', spec => ({
+      ...spec,
+      linux: { ...spec.linux, resources: { ...spec.linux?.resources, cpu: { cpus: '4000' } } },
+    }))
+    const explained = await machine.run(['explain', bundle])
+    const step = /^ *(\d+) {2}write\(.*cpuset\.cpus", "4000"\)/m.exec(explained.stdout)?.[1]
+    expect(step).toBeDefined()
+    const { status, stderr } = await machine.run(['run', '--bundle', bundle, id])
+    expect(stderr).toMatch(new RegExp(`step ${step} of stage host.*cpuset\\.cpus`))
+    expect(status).toBe(1)
+    expect(machine.leftovers()).toEqual([])
+  })
+
+  test('leaves nothing of what came ahead of a plan that can’t be composed', async () => {
+    await using machine = new Machine([FRONT])
+    const [bundle, id] = bundleOf(machine, 'true', spec => ({
+      ...spec,
+      linux: { ...spec.linux, intelRdt: { closID: 'guaranteed' } },
+    }))
+    const outcome = await machine.run(['run', '--bundle', bundle, id])
+    expect(outcome).toMatchObject({ status: 1, stderr: expect.stringContaining('linux.intelRdt') })
+    expect(machine.leftovers()).toEqual([])
+  })
+
   test('undoes what it did when the TypeScript is killed before the container is complete', async () => {
     await using machine = new Machine([FRONT])
     const [entered, released] = [join(machine.base, 'entered'), join(machine.base, 'released')]
