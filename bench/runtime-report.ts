@@ -2,6 +2,7 @@ import { mkdirSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { makeBundle } from './bundle.ts'
 import { type CallCounts, compareExecutor, countCalls, type ExecutorTimes, prepareExecutor } from './executor.ts'
+import { compileEmpty, EMPTY_PROGRAM, pageFaultMicroseconds } from './floor.ts'
 import { sampleTable, verdict } from './markdown.ts'
 import { type Contender, type Effort, measure, ratioOf, type Sample } from './measure.ts'
 import { findPeer, type Peer } from './peers.ts'
@@ -22,6 +23,7 @@ const PODMAN_LIMITS = '--ulimit nofile=1024:1024 --ulimit nproc=1000:1000'
 interface Results {
   readonly peers: readonly Peer[]
   readonly run: readonly Sample[]
+  readonly pageFaultMicroseconds: number
   readonly verbs: Readonly<Record<string, readonly Sample[]>>
   readonly version: readonly Sample[]
   readonly engines: readonly Sample[]
@@ -61,7 +63,12 @@ async function collect(directory: string, stateDirectory: string, effort: Effort
   }
   return {
     peers,
-    run: timed(runSuite(runtimes, setting)),
+    run: timed([
+      ...runSuite(runtimes, setting),
+      // As berth-runc starts berth.
+      { name: EMPTY_PROGRAM, command: `env BUN_JSC_useJIT=0 ${compileEmpty(directory)}` },
+    ]),
+    pageFaultMicroseconds: pageFaultMicroseconds(directory),
     verbs: {
       create: timed(verbSuite('create', runtimes, setting)),
       start: timed(verbSuite('start', runtimes, setting)),
@@ -95,7 +102,7 @@ function sectionsOf(results: Results, rounds: number): string {
   const { run, verbs, version, engines, peers } = results
   const versions = peers.map(({ name, version: said }) => said ?? `${name}: not installed`)
   return [
-    `## \`run\` of /bin/true\n\nTimed by hyperfine, taking turns: ${rounds} rounds of ${RUNS_PER_ROUND} runs each, beside ${versions.join(', ')}. The bundle is what \`runc spec\` writes: namespaces (no user namespace), Docker's mounts, masked paths, one device list; no seccomp. A whole life: create, start, wait, delete. The state of the containers is on a tmpfs, as /run is.\n\n${sampleTable(run, byName(run, 'runc'))}\n\n${crunText(results)}`,
+    `## \`run\` of /bin/true\n\nTimed by hyperfine, taking turns: ${rounds} rounds of ${RUNS_PER_ROUND} runs each, beside ${versions.join(', ')}. The bundle is what \`runc spec\` writes: namespaces (no user namespace), Docker's mounts, masked paths, one device list; no seccomp. A whole life: create, start, wait, delete. The state of the containers is on a tmpfs, as /run is.\n\n${sampleTable(run, byName(run, 'runc'))}\n\n${floorText(results)}\n\n${crunText(results)}`,
     `## Its parts as commands of their own\n\n${Object.entries(verbs)
       .map(([verb, samples]) => `### ${verb}\n\n${sampleTable(samples, byName(samples, 'runc'))}`)
       .join('\n\n')}`,
@@ -130,6 +137,11 @@ function summary(results: Results): readonly string[] {
 /** What the figures of one machine do not say. */
 const CRUN_DISTANCE =
   'Where crun runs it can be expected to be faster than Berth, by about what Bun takes to start: crun is one small C program, while Berth as a command pays for its JavaScript engine to start and to run code that nothing has warmed up. What remains when that is paid once, as in a daemon, is the plan executor, below.'
+
+/** What of the distance is not in our hands. */
+function floorText({ pageFaultMicroseconds }: Results): string {
+  return `The program that does nothing is the floor of any that Bun compiles. What it takes is mostly the first touch of memory, which costs ${pageFaultMicroseconds.toFixed(1)} µs a page on this machine (\`bench/page-fault.c\`), and Bun touches some 700 pages before the first line of a program, berth-runc some 1,400 in all. On another machine, where it cost 1.4 µs, a build that was slower than this one was at 0.65 of the same runc.`
+}
 
 function crunText({ peers, run }: Results): string {
   const crun = peers.find(({ name }) => name === 'crun')
