@@ -1,5 +1,6 @@
 /** Whether `mounts` can be mounted as they say. Source: runtime-spec › Mounts. */
 
+import { cleanPath } from '../lib/clean-path.ts'
 import { idMapProblem } from '../linux/id-map.ts'
 import { type MountOptions, parseMountOptions } from '../linux/mount-options.ts'
 import type { Findings } from './findings.ts'
@@ -71,7 +72,7 @@ function validateIdMapping(
 
 /** The same mount twice is a mistake; another one at the same place covers the first, which may be meant. */
 function validateDuplicate(mount: Mount, path: string, seen: Map<string, Mount>, findings: Findings): void {
-  const destination = `/${mount.destination}`.replaceAll(/\/(?:\.?\/)+/g, '/').replace(/(.)\/\.?$/, '$1')
+  const destination = cleanPath(mount.destination)
   const earlier = seen.get(destination)
   seen.set(destination, mount)
   if (earlier === undefined) return

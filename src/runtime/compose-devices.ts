@@ -1,3 +1,4 @@
+import { cleanPath } from '../lib/clean-path.ts'
 import { BerthError } from '../lib/error.ts'
 import { OPEN_TREE_CLOEXEC, OPEN_TREE_CLONE } from '../linux/mount-flags.ts'
 import { S_IFBLK, S_IFCHR, S_IFIFO } from '../linux/open-flags.ts'
@@ -5,7 +6,6 @@ import type { Device } from '../oci/runtime-spec-linux.ts'
 import type { Slot } from '../plan/slots.ts'
 import { step } from '../plan/step.ts'
 import { attach } from './attach.ts'
-import { cleanDestination } from './compose-mounts.ts'
 import { type ContainerInput, inUserNamespace } from './container-input.ts'
 import type { PlanBuilder } from './plan-builder.ts'
 
@@ -47,7 +47,7 @@ export function composeDevices(builder: PlanBuilder, input: ContainerInput, root
 function bindsDev({ spec }: ContainerInput): boolean {
   return (spec.mounts ?? []).some(
     mount =>
-      cleanDestination(mount) === '/dev' &&
+      cleanPath(mount.destination) === '/dev' &&
       (mount.type === 'bind' || (mount.options ?? []).some(option => option === 'bind' || option === 'rbind')),
   )
 }

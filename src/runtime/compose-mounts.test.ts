@@ -2,7 +2,6 @@ import { describe, expect, test } from 'bun:test'
 import { composed, hostFacts, USER_NAMESPACE } from '../../test/support/composed-container.ts'
 import { printed } from '../../test/support/plan-steps.ts'
 import type { Mount } from '../oci/runtime-spec.ts'
-import { cleanDestination } from './compose-mounts.ts'
 import type { ContainerInput } from './container-input.ts'
 
 const facts = hostFacts({ directories: new Set(['/src']) })
@@ -205,14 +204,4 @@ describe('composeMounts() inside /proc', () => {
     expect(() => mounts({ destination: '/proc/', type: 'tmpfs' })).toThrow('Cannot mount tmpfs at "/proc"')
     expect(printed(mounts({ ...BIND, destination: '//proc' }).host, 'check_fs')).toContain('check_fs(@/proc, proc)')
   })
-})
-
-describe('cleanDestination()', () => {
-  test.each([
-    ['/proc', '/proc'],
-    ['//proc/', '/proc'],
-    ['/a/./b/../c', '/a/c'],
-    ['/../..', '/'],
-    ['relative', '/relative'],
-  ])('%s is %s', (destination, expected) => expect(cleanDestination({ destination })).toBe(expected))
 })

@@ -1,4 +1,4 @@
-import { normalize } from 'node:path'
+import { cleanPath } from '../lib/clean-path.ts'
 import { EEXIST } from '../lib/errno.ts'
 import { BerthError } from '../lib/error.ts'
 import { PROC_SUPER_MAGIC } from '../linux/fs-magic.ts'
@@ -74,7 +74,8 @@ export function composeMounts(
 ): readonly Step[] {
   const late: Step[] = []
   for (const written of input.spec.mounts ?? []) {
-    const mount = { ...written, destination: cleanDestination(written) }
+    // `//proc` must be taken for what it is (CVE-2019-16884).
+    const mount = { ...written, destination: cleanPath(written.destination) }
     const options = parseMountOptions(mount.options ?? [])
     const label = SELF_LABELLED.has(mount.type ?? '') ? '' : (input.spec.linux?.mountLabel ?? '')
     const context = label === '' ? [] : [`context=${label}`]
@@ -92,11 +93,6 @@ export function composeMounts(
 /** Whether a mount shows an existing tree rather than a filesystem of its own. */
 export function isBind(mount: Mount, options: MountOptions): boolean {
   return options.bind || options.recursiveBind || mount.type === 'bind' || mount.type === 'rbind'
-}
-
-/** Without doubled slashes and dots, so that `//proc` is taken for what it is (CVE-2019-16884). */
-export function cleanDestination({ destination }: Mount): string {
-  return normalize(`/${destination}`).replace(/(.)\/$/, '$1')
 }
 
 function checkDestination({ mount, options }: MountPlan): void {

@@ -4,7 +4,8 @@ import { CLONE_NEWNET } from '../linux/namespaces.ts'
 import { addAddress, IFA_F_NODAD, type InterfaceAddress, RT_SCOPE_UNIVERSE } from '../linux/netlink/address.ts'
 import { netlinkArgs } from '../linux/netlink/batch.ts'
 import { parseIpAddress } from '../linux/netlink/ip-address.ts'
-import { type Link, LOOPBACK_IFINDEX, setLink } from '../linux/netlink/link.ts'
+import { type Link, setLink } from '../linux/netlink/link.ts'
+import { loopbackUp } from '../linux/netlink/loopback-up.ts'
 import { AT_EMPTY_PATH, O_DIRECTORY, O_PATH, O_RDONLY } from '../linux/open-flags.ts'
 import { type Slot, SlotTable } from '../plan/slots.ts'
 import { type Step, step } from '../plan/step.ts'
@@ -34,8 +35,7 @@ export function composeNetwork(
   moves: readonly NetDeviceMove[],
   network: Slot | null = null,
 ): void {
-  if (makesNew(input.spec, 'network'))
-    builder.child.push(step('netlink', netlinkArgs(setLink({ index: LOOPBACK_IFINDEX }, { up: true })), 'set lo up'))
+  if (makesNew(input.spec, 'network')) builder.child.push(step('netlink', loopbackUp(), 'set lo up'))
   if (moves.length === 0) return
   checkMovable(input, moves)
   const netns = network ?? findNetwork(builder)

@@ -64,7 +64,7 @@ export function heldCapabilities(): bigint {
   return BigInt(`0x${mask}`)
 }
 
-/** Source: proc_pid_limits(5): name in 26 columns, soft, hard. */
+/** Source: proc_pid_limits(5), and fs/proc/base.c, which writes "%-25s %-20s %-20s": name, soft, hard. */
 const LIMIT_NAMES: Readonly<Record<string, string>> = {
   'Max cpu time': 'RLIMIT_CPU',
   'Max file size': 'RLIMIT_FSIZE',
@@ -84,13 +84,16 @@ const LIMIT_NAMES: Readonly<Record<string, string>> = {
   'Max realtime timeout': 'RLIMIT_RTTIME',
 }
 const LIMIT_NAME_COLUMNS = 26
+const HARD_LIMIT_AT = 47
+const HARD_LIMIT_COLUMNS = 20
 
 function readHardLimits(): Readonly<Record<string, bigint>> {
   const limits: Record<string, bigint> = {}
   for (const line of readFileSync('/proc/self/limits', 'utf8').split('\n')) {
     const name = LIMIT_NAMES[line.slice(0, LIMIT_NAME_COLUMNS).trim()]
-    const hard = line.slice(LIMIT_NAME_COLUMNS).trim().split(/\s+/)[1]
-    if (name !== undefined && hard !== undefined) limits[name] = hard === 'unlimited' ? RLIM_INFINITY : BigInt(hard)
+    if (name === undefined) continue
+    const hard = line.slice(HARD_LIMIT_AT, HARD_LIMIT_AT + HARD_LIMIT_COLUMNS).trim()
+    limits[name] = hard === 'unlimited' ? RLIM_INFINITY : BigInt(hard)
   }
   return limits
 }

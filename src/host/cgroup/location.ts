@@ -1,4 +1,5 @@
 import { posix } from 'node:path'
+import { cleanPath } from '../../lib/clean-path.ts'
 import { BerthError } from '../../lib/error.ts'
 import { expandSlice, parseSystemdPath } from '../../linux/cgroup/systemd-unit.ts'
 import type { CgroupHierarchy, CgroupLayout } from './layout.ts'
@@ -50,7 +51,7 @@ export function resolveCgroupPath(
   const directories = layout.hierarchies.map(hierarchy => {
     const base = hierarchy.version === 1 ? ownDirectory(hierarchy) : parentOfOwn(hierarchy)
     const start = path.startsWith('/') ? hierarchy.mountPoint : base
-    return { hierarchy, dir: posix.join(start, path).replace(/\/$/, '') }
+    return { hierarchy, dir: cleanPath(`${start}/${path}`) }
   })
   if (directories.some(({ hierarchy, dir }) => dir === hierarchy.mountPoint)) {
     throw new BerthError(
@@ -70,7 +71,7 @@ export function ownDirectory(hierarchy: CgroupHierarchy): string {
 export function directoryOf(hierarchy: CgroupHierarchy, path: string): string | undefined {
   const { root, mountPoint } = hierarchy
   if (path.split('/').includes('..')) return undefined
-  if (root === '/') return posix.join(mountPoint, path).replace(/\/$/, '')
+  if (root === '/') return cleanPath(`${mountPoint}/${path}`)
   if (path === root) return mountPoint
   return path.startsWith(`${root}/`) ? posix.join(mountPoint, path.slice(root.length)) : undefined
 }
