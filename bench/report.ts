@@ -110,7 +110,13 @@ async function measureSuites(
       const report = await SUITES[name]({ directory, memory, rounds, images })
       const [after = Number.NaN] = loadavg()
       const seconds = Math.round((performance.now() - began) / 1000)
-      saved.save(name, { ...report, date: new Date().toISOString().slice(0, 10), load: { before, after }, seconds })
+      saved.save(name, {
+        ...report,
+        date: new Date().toISOString().slice(0, 10),
+        kernel: release(),
+        load: { before, after },
+        seconds,
+      })
       console.error(`bench: ${name} took ${seconds} s`)
     } catch (error) {
       console.error(`bench: ${name} failed:`, error)
@@ -143,8 +149,8 @@ function documentOf(saved: SavedReports): string {
   const rows = reports.flatMap(({ report }) => report?.rows ?? [])
   const sections = reports.map(({ name, report }) => {
     if (report === null) return `## ${name}\n\nNot measured.`
-    const { date, load, seconds } = report
-    const how = `*\`bench/run --suite ${name}\` on ${date}: ${seconds} s; load average before ${load.before.toFixed(1)}, after ${load.after.toFixed(1)}.*`
+    const { date, kernel, load, seconds } = report
+    const how = `*\`bench/run --suite ${name}\` on ${date}, Linux ${kernel}: ${seconds} s; load average before ${load.before.toFixed(1)}, after ${load.after.toFixed(1)}.*`
     return `${report.sections}\n\n${how}`
   })
   return `${[

@@ -13,6 +13,8 @@ export interface SuiteReport {
 export interface SavedReport extends SuiteReport {
   /** An ISO date. */
   readonly date: string
+  /** The release of the kernel: reports of several machines can stand in one document. */
+  readonly kernel: string
   /** Averages of the minute before and of the one at the end; a suite of its own on two cores makes about 2. */
   readonly load: { readonly before: number; readonly after: number }
   readonly seconds: number
