@@ -30,8 +30,8 @@ export interface Launched {
 export interface LauncherConnection {
   readonly pid: number
   /**
-   * Has it carry out the first host steps of a plan while the rest is composed, and undo them with `undo` should the rest never come. A failure is told as
-   * one of the plan. Only a launcher that was there before us can.
+   * Has it carry out the first host steps of a plan while the rest is composed, and its steps of undo should the rest never come. A
+   * failure is told as one of the plan. Only a launcher that was there before us can.
    */
   readonly begin?: (plan: Plan) => Promise<void>
   /** Bytes for its fd 0. That nobody reads them any more is no failure: the end of its records says it better. */

@@ -38,9 +38,8 @@ function parseLine(line: string): MountInfo {
   const separator = fields.indexOf('-', 6)
   const [mountId, parentId, device, root, mountPoint, options] = fields
   const [fstype, source, superOptions] = fields.slice(separator + 1)
-  const [major, minor] = (device ?? '').split(':')
-  const numbers = Number(mountId) + Number(parentId) + Number(major) + Number(minor)
-  if (separator < 6 || superOptions === undefined || Number.isNaN(numbers)) {
+  const [, major, minor] = /^(\d+):(\d+)$/.exec(device ?? '') ?? []
+  if (separator < 6 || superOptions === undefined || major === undefined || !/^\d+ \d+ /.test(line)) {
     throw new BerthError(
       'internal',
       `Cannot parse mountinfo line ${JSON.stringify(line)}: expected the form of proc(5)`,
