@@ -178,18 +178,11 @@ export function list<T>(item: Shape<T>, minItems = 0): Shape<readonly T[]> {
   return (value, place) => {
     if (!Array.isArray(value)) throw shapeError(value, place, 'an array')
     if (value.length < minItems) throw shapeError(value, place, `an array of at least ${minItems}`)
-    return value.map((each, index) => item(each, { document: place.document, outer: place, key: index }))
+    return value.map((each, index) => item(each, below(place, index)))
   }
 }
 
-/** Lists of texts are most of what documents are made of, so that only a wrong item is given a place. */
-export const texts: Shape<readonly string[]> = (value, place) => {
-  if (!Array.isArray(value)) throw shapeError(value, place, 'an array')
-  for (let index = 0; index < value.length; index++) {
-    if (typeof value[index] !== 'string') text(value[index], { document: place.document, outer: place, key: index })
-  }
-  return value
-}
+export const texts: Shape<readonly string[]> = list(text)
 
 /** An object whose keys are free and whose values have one shape. */
 export function map<T>(item: Shape<T>): Shape<Readonly<Record<string, T>>> {
@@ -207,7 +200,7 @@ export function object<T>(properties: Properties<T>): Shape<T> {
   let requiredNames: readonly string[] | null = null
   return (value, place) => {
     const source = plainObject(value, place)
-    requiredNames ??= namesOfRequired(shapes)
+    requiredNames ??= Object.keys(shapes).filter(name => typeof shapes[name] !== 'function')
     for (const name of requiredNames) {
       if (!Object.hasOwn(source, name) || source[name] === null) throw missingError(name, place)
     }
@@ -225,12 +218,6 @@ export function object<T>(properties: Properties<T>): Shape<T> {
     }
     return result as T
   }
-}
-
-function namesOfRequired(shapes: Readonly<Record<string, Shape<unknown> | Required<unknown>>>): readonly string[] {
-  const names: string[] = []
-  for (const name of Object.keys(shapes)) if (typeof shapes[name] !== 'function') names.push(name)
-  return names
 }
 
 /**
@@ -270,9 +257,10 @@ function checkDepth(value: unknown, place: Place, limit: number): void {
 }
 
 function missingError(name: string, place: Place): BerthError {
-  const path = pathOf(below(place, name))
-  const { document } = place
-  return new BerthError('invalidArgument', `Cannot parse ${document.name}: ${path} is absent, expected it to be there`)
+  return new BerthError(
+    'invalidArgument',
+    `Cannot parse ${place.document.name}: ${pathOf(below(place, name))} is absent, expected it to be there`,
+  )
 }
 
 function plainObject(value: unknown, place: Place): Readonly<Record<string, unknown>> {
@@ -280,8 +268,8 @@ function plainObject(value: unknown, place: Place): Readonly<Record<string, unkn
   return value as Readonly<Record<string, unknown>>
 }
 
-/** The place of a property. */
-export function below(place: Place, key: string): Place {
+/** The place of a property or an item. */
+export function below(place: Place, key: string | number): Place {
   return { document: place.document, outer: place, key }
 }
 
