@@ -114,18 +114,19 @@ export async function createContainer(id: string, options: CreateOptions, known?
       staysAsShim: options.ending.kind === 'serve',
     })
   const ground = await prepareGround(id, bundle, options)
+  const note = (): void => {
+    const { cgroupLocation, netDevices } = ground
+    traces = { cgroup: cgroupLocation, netDevices, launcher: processIdentity(launcher.pid) }
+    directory.note(traces)
+  }
   // Who wants to see the plan before it runs sees all of it.
   const begun = launcher.begin === undefined || options.onPlan !== undefined ? null : ground.builder.sofar()
   if (begun !== null) {
-    traces = tracesOf(ground, launcher)
-    directory.note(traces)
+    note()
     await launcher.begin?.(begun)
   }
   const prepared = await composeOn(ground, id, bundle, directory.path, options)
-  if (begun === null) {
-    traces = tracesOf(ground, launcher)
-    directory.note(traces)
-  }
+  if (begun === null) note()
   if (options.debug !== undefined) options.debug((await import('../plan/print.ts')).printPlan(prepared.plan))
   const created = await runPlan(id, bundle, directory, { ...prepared, begun }, options, launcher)
   undo.move()
@@ -136,11 +137,6 @@ export async function createContainer(id: string, options: CreateOptions, known?
 function stateAfterFailure(id: string, { spec, path }: Bundle): RuntimeState {
   const { ociVersion, annotations } = spec
   return { ociVersion, id, pid: 0, status: 'stopped', bundle: path, ...(annotations !== undefined && { annotations }) }
-}
-
-/** What carrying out the plan may leave outside. */
-function tracesOf({ cgroupLocation, netDevices }: Ground, launcher: LauncherConnection): Traces {
-  return { cgroup: cgroupLocation, netDevices, launcher: processIdentity(launcher.pid) }
 }
 
 /** Everything up to the plan: reads the machine, changes nothing. What `explain` prints. */
