@@ -108,12 +108,7 @@ static void refuse_frame(struct context *ctx, int error, const char *why)
  * gives the plan up. */
 static bool is_beginning(const struct context *ctx)
 {
-    if (!ctx->front || ctx->is_helper)
-        return false;
-    for (uint32_t i = 0; i < ctx->plan.step_count[STAGE_HOST]; i++)
-        if (ctx->plan.steps[STAGE_HOST][i].op == OP_clone)
-            return false;
-    return true;
+    return ctx->front && !ctx->is_helper && !ctx->plan.makes_child;
 }
 
 static int begin_plan(struct context *ctx)

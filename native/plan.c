@@ -146,15 +146,15 @@ static int decode_step(struct region *in, struct region *memory, uint32_t slot_c
 }
 
 /* Where each operation may stand; what needs the other side needs a clone. */
-static const char *check_stages(const struct plan *plan)
+static const char *check_stages(struct plan *plan)
 {
-    unsigned clones = 0;
     for (unsigned stage = 0; stage < STAGE_COUNT; stage++) {
         for (uint32_t i = 0; i < plan->step_count[stage]; i++) {
             enum op op = plan->steps[stage][i].op;
             bool last = i + 1 == plan->step_count[stage];
-            if (op == OP_clone && (stage != STAGE_HOST || ++clones > 1))
+            if (op == OP_clone && (stage != STAGE_HOST || plan->makes_child))
                 return "clone stands once, in stage host";
+            plan->makes_child |= op == OP_clone;
             if ((op == OP_wait_child || op == OP_serve) && (stage != STAGE_PARENT || !last))
                 return "wait_child and serve end stage parent";
             if (op == OP_wait_start && stage != STAGE_CHILD && stage != STAGE_EXEC)
@@ -166,7 +166,8 @@ static const char *check_stages(const struct plan *plan)
                 return "ask is the launcher's";
         }
     }
-    if (!clones && (plan->step_count[STAGE_PARENT] || plan->step_count[STAGE_CHILD] || plan->step_count[STAGE_EXEC]))
+    const uint32_t *count = plan->step_count;
+    if (!plan->makes_child && (count[STAGE_PARENT] || count[STAGE_CHILD] || count[STAGE_EXEC]))
         return "steps of a child without clone";
     return NULL;
 }

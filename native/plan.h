@@ -88,6 +88,7 @@ struct plan {
     uint32_t slot_count;
     uint32_t step_count[STAGE_COUNT];
     struct step *steps[STAGE_COUNT];
+    bool makes_child;    /* it has a clone */
     char *memory;
     size_t memory_bytes;
 };
